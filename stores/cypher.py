@@ -1,0 +1,92 @@
+"""The Cypher that `graph.py` speaks: what Neo4j 5 and ArcadeDB both understand, always with parameters."""
+
+# What surrounds a customer, as one row of lists. Nothing in a list counts what the customer did.
+AROUND = """
+RETURN EXISTS { MATCH (:User {id: $user}) } AS known,
+COLLECT {
+  MATCH (:User {id: $user})-[tie:ENGAGED_WITH|SHOWN|DISMISSED|CONVERTED]->(campaign:Campaign)
+  RETURN [campaign.id, type(tie), tie.count, tie.weight, tie.last_at]
+} AS own,
+COLLECT {
+  UNWIND $neighbours AS neighbour
+  MATCH (:User {id: neighbour})-[tie:ENGAGED_WITH]->(c:Campaign)
+  WITH neighbour, c.id AS campaign, tie.weight AS weight ORDER BY weight DESC, campaign
+  WITH neighbour, collect([campaign, weight])[..$limit] AS ties
+  RETURN [neighbour, ties]
+} AS neighbours,
+COLLECT {
+  MATCH (:User {id: $user})-[:ENGAGED_WITH]->(mine:Campaign)
+  WITH collect(mine) AS engaged, collect(mine.id) AS own
+  UNWIND engaged AS common
+  MATCH (common)-[shares:SHARES_CUSTOMERS]->(c:Campaign)
+  WITH common.id AS via, c.id AS campaign, shares.customers - CASE WHEN c.id IN own THEN 1 ELSE 0 END AS customers
+  WHERE customers > 0
+  WITH via, campaign, customers ORDER BY customers DESC, campaign
+  WITH via, collect([campaign, customers])[..$limit] AS ties
+  RETURN [via, ties]
+} AS co_engaged,
+COLLECT {
+  MATCH (user:User {id: $user})
+  OPTIONAL MATCH (user)-[:ENGAGED_WITH]->(mine:Campaign)
+  WITH user, collect(mine.id) AS own
+  MATCH (user)-[said:EXPRESSED]->(i:Intent)<-[attracts:ATTRACTS]-(c:Campaign)
+  WITH i.id AS intent, said.count AS expressed, c.id AS campaign,
+       attracts.weight - CASE WHEN c.id IN own THEN 1 ELSE 0 END AS customers
+  WHERE customers > 0
+  WITH intent, expressed, campaign, customers ORDER BY customers DESC, campaign
+  WITH intent, expressed, collect([campaign, customers])[..$limit] AS ties
+  RETURN [intent, expressed, ties]
+} AS intents
+"""
+PUT_CAMPAIGNS = """
+UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]})
+SET campaign.name = row[1], campaign.category = row[2], campaign.known = true
+"""
+FORGET_CAMPAIGNS = (
+    "MATCH (campaign:Campaign) WHERE campaign.id IN $ids SET campaign.known = false REMOVE campaign.name, campaign.category",
+    "MATCH (campaign:Campaign) WHERE campaign.id IN $ids AND NOT EXISTS { (campaign)<--(:User) } DETACH DELETE campaign",
+)
+PUT_NODES = {
+    "User": "UNWIND $rows AS row MERGE (:User {id: row[0]})",
+    "Campaign": "UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]}) ON CREATE SET campaign.known = false",
+    "Intent": "UNWIND $rows AS row MERGE (:Intent {id: row[0]})",
+}
+PUT_TIES = """
+UNWIND $rows AS row MATCH (user:User {{id: row[0]}}) MATCH (end:{label} {{id: row[1]}})
+MERGE (user)-[tie:{relationship}]->(end) SET tie.count = row[2], tie.weight = row[3], tie.last_at = row[4]
+"""
+CHANGE_TIES = """
+UNWIND $rows AS row MATCH (:User {{id: row[0]}})-[tie:{relationship}]->(end:{label})
+WITH tie, row[1][end.id] AS new WHERE new IS NOT NULL SET tie.count = new[0], tie.weight = new[1], tie.last_at = new[2]
+"""
+DROP_TIES = "UNWIND $rows AS row MATCH (:User {{id: row[0]}})-[tie:{relationship}]->(end:{label}) WHERE end.id IN row[1] DELETE tie"
+TIES_OF = """
+UNWIND $ids AS id MATCH (user:User {id: id}) OPTIONAL MATCH (user)-[tie]->(end)
+RETURN id, type(tie), end.id, tie.count, tie.weight, tie.last_at
+"""
+CAMPAIGNS_OF = "UNWIND $ids AS id MATCH (:User {id: id})-[:ENGAGED_WITH]->(campaign:Campaign) RETURN DISTINCT campaign.id"
+ATTRACTS = """
+UNWIND $ids AS id MATCH (campaign:Campaign {id: id})<-[:ENGAGED_WITH]-(user:User)-[:EXPRESSED]->(intent:Intent)
+WITH campaign, intent, count(user) AS weight MERGE (campaign)-[tie:ATTRACTS]->(intent) SET tie.weight = weight
+"""
+DROP_STALE_ATTRACTS = """
+UNWIND $ids AS id MATCH (campaign:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent)
+WHERE NOT EXISTS { (campaign)<-[:ENGAGED_WITH]-(:User)-[:EXPRESSED]->(intent) } DELETE tie
+"""
+SHARED = """
+UNWIND $ids AS id MATCH (:Campaign {id: id})<-[:ENGAGED_WITH]-(user:User)-[:ENGAGED_WITH]->(c:Campaign) WHERE c.id <> id
+WITH id, c.id AS other, count(user) AS customers WHERE customers >= $fewest
+WITH id, other, customers ORDER BY customers DESC, other
+WITH id, collect([other, customers])[..$most] AS shared RETURN id, shared
+"""
+PUT_SHARES = """
+UNWIND $rows AS row MATCH (campaign:Campaign {id: row[0]}) MATCH (other:Campaign {id: row[1]})
+MERGE (campaign)-[tie:SHARES_CUSTOMERS]->(other) SET tie.customers = row[2]
+"""
+DROP_STALE_SHARES = """
+UNWIND $kept AS row MATCH (:Campaign {id: row[0]})-[tie:SHARES_CUSTOMERS]->(other:Campaign) WHERE NOT other.id IN row[1] DELETE tie
+"""
+SWEEP = (
+    "MATCH (campaign:Campaign) WHERE NOT campaign.known AND NOT EXISTS { (campaign)<--(:User) } DETACH DELETE campaign",
+    "MATCH (intent:Intent) WHERE NOT EXISTS { (intent)<-[:EXPRESSED]-(:User) } DETACH DELETE intent",
+)

@@ -1,0 +1,80 @@
+"""What the stores say about one customer and about the campaigns: the answers that ranking works from."""
+
+from msgspec import Struct
+
+from stores.records import Campaign
+
+
+class Neighbour(Struct, frozen=True):
+    """Another customer whose words are like this one's; `similarity` is a cosine in [-1, 1], higher is more alike."""
+
+    user_id: str
+    similarity: float
+
+
+class OwnTie(Struct, frozen=True, kw_only=True):
+    """What this customer did with one campaign. `last_at_ms` is the last engagement; `*_at_ms` are 0 where it never happened."""
+
+    campaign_id: str
+    count: int = 0
+    weight: float = 0.0
+    last_at_ms: int = 0
+    shown: int = 0
+    dismissed_at_ms: int = 0
+    converted_at_ms: int = 0
+
+
+class NeighbourTie(Struct, frozen=True):
+    """A neighbour's engagement with one campaign; `weight` is the sum of the weights of its events."""
+
+    user_id: str
+    campaign_id: str
+    weight: float
+
+
+class CoEngagement(Struct, frozen=True):
+    """`customers` other customers engaged both with `via`, which this customer engaged with too, and with `campaign_id`."""
+
+    campaign_id: str
+    via: str
+    customers: int
+
+
+class IntentTie(Struct, frozen=True):
+    """This customer expressed `intent` `expressed` times; `customers` distinct other customers who did too engaged with the campaign."""
+
+    intent: str
+    campaign_id: str
+    expressed: int
+    customers: int
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """Everything one graph query finds around a customer. `known` is False for a customer never heard of."""
+
+    known: bool = False
+    own: tuple[OwnTie, ...] = ()
+    neighbours: tuple[NeighbourTie, ...] = ()
+    co_engaged: tuple[CoEngagement, ...] = ()
+    intents: tuple[IntentTie, ...] = ()
+
+
+class CampaignFigures(Struct, frozen=True, kw_only=True):
+    """One campaign's engagement so far. `customers` engaged, and `exposed` saw an impression or got a mailing of its
+    group: both count distinct customers."""
+
+    campaign_id: str
+    customers: int = 0
+    exposed: int = 0
+    messages: int = 0
+    clicks: int = 0
+    conversions: int = 0
+    weight: float = 0.0
+    last_at_ms: int = 0
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """All campaigns with their figures, as of one release; both by campaign_id."""
+
+    campaigns: dict[str, Campaign] = {}
+    figures: dict[str, CampaignFigures] = {}

@@ -1,0 +1,383 @@
+"""Neo4j: who engaged with which campaign, who voiced which intent, and what surrounds a customer.
+
+`(:User {id})` is tied to `(:Campaign {id, name, category, known})` by ENGAGED_WITH, SHOWN, DISMISSED and CONVERTED and to
+`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. Two more are computed from these:
+`(:Campaign)-[:ATTRACTS {weight}]->(:Intent)`, how many customers engaged with the one and voiced the other, and
+`(:Campaign)-[:SHARES_CUSTOMERS {customers}]->(:Campaign)`, how many engaged with both, for the 50 that share the most.
+A campaign that records name but no entry describes is `known = false`. The Cypher is that of Neo4j 5 and of ArcadeDB.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions
+
+from stores import cypher
+from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
+from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
+from stores.records import Campaign, CustomerTies, Tally
+from stores.settings import Settings
+
+SCHEMA_VERSION = 1
+LABELS = ("User", "Campaign", "Intent")
+TIES = {  # field of CustomerTies → relationship, label at its end
+    "engaged_with": ("ENGAGED_WITH", "Campaign"),
+    "shown": ("SHOWN", "Campaign"),
+    "dismissed": ("DISMISSED", "Campaign"),
+    "converted": ("CONVERTED", "Campaign"),
+    "expressed": ("EXPRESSED", "Intent"),
+}
+RELATIONSHIPS = (*(relationship for relationship, _ in TIES.values()), "ATTRACTS", "SHARES_CUSTOMERS")
+BATCH_ROWS = 5000
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_IDS = 1000
+BATCH_CAMPAIGNS = 50
+SHARED_CAMPAIGNS = 50
+FEWEST_SHARED = 2  # one customer in common says nothing of the campaigns, and too much of the customer
+
+Answer = TypeVar("Answer")
+Rows = list[list[Any]]
+Work = Callable[[AsyncManagedTransaction], Awaitable[Answer]]
+
+
+def _retryable(error: Any) -> type[StoreError]:
+    """What the server itself says of the error, as of a login that it throttles."""
+    return Unavailable if error.is_retryable() else ContractBroken
+
+
+NEO4J_ERRORS: DriverErrors = {
+    exceptions.ClientError: _retryable,
+    exceptions.DatabaseError: ContractBroken,
+    exceptions.TransientError: Unavailable,
+    exceptions.Neo4jError: _retryable,
+    exceptions.ServiceUnavailable: Unavailable,
+    exceptions.SessionExpired: Unavailable,
+    exceptions.ConnectionPoolError: Unavailable,
+    exceptions.ConfigurationError: ContractBroken,
+    exceptions.SessionError: ContractBroken,
+    exceptions.TransactionError: ContractBroken,
+    exceptions.ResultError: ContractBroken,
+    exceptions.BrokenRecordError: ContractBroken,
+    exceptions.DriverError: ContractBroken,
+    exceptions.GqlError: ContractBroken,
+    TimeoutError: Unavailable,
+}
+
+
+def _open(settings: Settings, *, timeout_s: float) -> AsyncDriver:
+    """A driver that connects on first use and gives up within about `timeout_s`."""
+    return AsyncGraphDatabase.driver(
+        settings.neo4j_url,
+        auth=(settings.neo4j_user, settings.neo4j_password) if settings.neo4j_password else None,
+        connection_timeout=timeout_s,
+        connection_acquisition_timeout=timeout_s,
+        max_transaction_retry_time=timeout_s,
+        liveness_check_timeout=30,
+        max_connection_pool_size=32,
+        notifications_min_severity="OFF",
+        telemetry_disabled=True,
+    )
+
+
+async def _rows(tx: AsyncManagedTransaction, text: str, **parameters: Any) -> Rows:
+    return await (await tx.run(text, parameters)).values()
+
+
+def _batches(customers: Iterable[CustomerTies]) -> Iterator[list[CustomerTies]]:
+    """The customers in order, each batch of at most 5,000 ties and 4 MiB unless a single customer has more."""
+    batch: list[CustomerTies] = []
+    rows = size = 0
+    for customer in customers:
+        ends = [end for field in TIES for end in getattr(customer, field)]
+        more = sum(len(customer.user_id) + 4 * len(end) + 64 for end in ends)  # 4: a character takes up to four bytes
+        if batch and (rows + len(ends) + 1 > BATCH_ROWS or size + more > BATCH_BYTES):
+            yield batch
+            batch, rows, size = [], 0, 0
+        batch.append(customer)
+        rows, size = rows + len(ends) + 1, size + more
+    if batch:
+        yield batch
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Any]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _as_customers(rows: Rows) -> dict[str, CustomerTies]:
+    """The rows of `cypher.TIES_OF`, by customer."""
+    fields = {relationship: field for field, (relationship, _) in TIES.items()}
+    found: dict[str, dict[str, dict[str, Tally]]] = {}
+    for user_id, relationship, end, count, weight, last_at in rows:
+        kinds = found.setdefault(user_id, {})
+        if relationship is not None:
+            kinds.setdefault(fields[relationship], {})[end] = Tally(count=count, weight=weight, last_at_ms=last_at)
+    return {user_id: CustomerTies(user_id=user_id, **kinds) for user_id, kinds in found.items()}
+
+
+async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> None:
+    """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has."""
+    stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=[customer.user_id for customer in batch]))
+    for text, parameters in _changes(batch, stored):
+        await (await tx.run(text, parameters)).consume()
+
+
+def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The statements that make `stored` equal to `batch`: nodes, new ties, changed ones, and last the stale ones."""
+    ends: dict[str, set[str]] = {label: set() for label in LABELS}
+    ends["User"] = {customer.user_id for customer in batch} - stored.keys()
+    ties: list[tuple[str, list[Any]]] = []
+    stale: list[tuple[str, list[Any]]] = []
+    for field, (relationship, label) in TIES.items():
+        new, changed, gone = [], [], []
+        for customer in batch:
+            wanted: dict[str, Tally] = getattr(customer, field)
+            had: dict[str, Tally] = getattr(stored.get(customer.user_id), field, {})
+            new += [[customer.user_id, end, *_values(tally)] for end, tally in wanted.items() if end not in had]
+            differs = {end: _values(tally) for end, tally in wanted.items() if had.get(end, tally) != tally}
+            changed += [[customer.user_id, differs]] if differs else []
+            gone += [[customer.user_id, list(left)]] if (left := had.keys() - wanted.keys()) else []
+        ends[label].update(row[1] for row in new)
+        where = {"relationship": relationship, "label": label}
+        ties += [(cypher.PUT_TIES.format(**where), new), (cypher.CHANGE_TIES.format(**where), changed)]
+        stale.append((cypher.DROP_TIES.format(**where), gone))
+    nodes = [(text, [[id_] for id_ in sorted(ends[label])]) for label, text in cypher.PUT_NODES.items()]
+    for text, rows in (*nodes, *ties, *stale):
+        yield from ((text, {"rows": chunk}) for chunk in _chunks(rows, BATCH_ROWS))
+
+
+def _values(tally: Tally) -> list[Any]:
+    return [tally.count, float(tally.weight), tally.last_at_ms]
+
+
+class Graph:
+    """The writing side. Connects on first use; every transaction ends within `write_timeout_s`.
+
+    The driver's blocking half can wait for an answer without end, so this uses the other one, on an event loop of its own:
+    a call that takes too long is cancelled. Each batch is one transaction, which may be repeated.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._timeout_s = settings.write_timeout_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver: AsyncDriver | None = None
+        self._starting = threading.Lock()
+
+    def close(self) -> None:
+        """Closes the connections, if there are any."""
+        with self._starting:
+            loop, driver, self._loop, self._driver = self._loop, self._driver, None, None
+        if loop is not None:
+            if driver is not None:
+                asyncio.run_coroutine_threadsafe(driver.close(), loop).result(self._timeout_s)
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _do(self, work: Work[Answer], *, access: str = WRITE_ACCESS) -> Answer:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="neo4j", daemon=True).start()
+            loop = self._loop
+        with translated("neo4j", NEO4J_ERRORS):
+            return asyncio.run_coroutine_threadsafe(self._bounded(work, access), loop).result()
+
+    async def _bounded(self, work: Work[Answer], access: str) -> Answer:
+        if self._driver is None:
+            self._driver = _open(self._settings, timeout_s=self._timeout_s)
+        async with asyncio.timeout(self._timeout_s):
+            async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=access) as session:
+                return await (session.execute_read(work) if access == READ_ACCESS else session.execute_write(work))
+
+    def _write(self, *statements: tuple[str, dict[str, Any]]) -> None:
+        """Runs the statements as one transaction."""
+
+        async def write(tx: AsyncManagedTransaction) -> None:
+            for text, parameters in statements:
+                await (await tx.run(text, parameters)).consume()
+
+        self._do(write)
+
+    def _read(self, text: str, **parameters: Any) -> Rows:
+        async def read(tx: AsyncManagedTransaction) -> Rows:
+            return await _rows(tx, text, **parameters)
+
+        return self._do(read, access=READ_ACCESS)
+
+    def ping(self) -> None:
+        """Raises Unavailable where Neo4j does not answer."""
+        self._read("RETURN 1")
+
+    def prepare(self) -> None:
+        """Creates what is missing: the constraints, each a statement of its own, and the schema version. Idempotent.
+
+        Raises:
+            ContractBroken: the state is of another schema version.
+        """
+        for label in (*LABELS, "Platform"):
+            self._write((f"CREATE CONSTRAINT {label.lower()}_id IF NOT EXISTS FOR (node:{label}) REQUIRE node.id IS UNIQUE", {}))
+        found = self.stamp("schema_version")
+        if found not in {None, str(SCHEMA_VERSION)}:
+            raise ContractBroken("neo4j", f"its schema is of version {found}, this program needs version {SCHEMA_VERSION}")
+        if found is None:
+            self.set_stamp("schema_version", str(SCHEMA_VERSION))
+
+    def stamp(self, name: str) -> str | None:
+        """The text last set under this name; None where there is none."""
+        found = self._read("MATCH (stamp:Platform {id: $name}) RETURN stamp.value", name=name)
+        return str(found[0][0]) if found else None
+
+    def set_stamp(self, name: str, value: str) -> None:
+        """Sets the text under this name."""
+        self._write(("MERGE (stamp:Platform {id: $name}) SET stamp.value = $value", {"name": name, "value": value}))
+
+    def counts(self) -> dict[str, int]:
+        """How many nodes each label has and how many relationships each type."""
+        nodes = {label: self._read(f"MATCH (node:{label}) RETURN count(node)")[0][0] for label in LABELS}
+        ties = {name: self._read(f"MATCH ()-[tie:{name}]->() RETURN count(tie)")[0][0] for name in RELATIONSHIPS}
+        return nodes | ties
+
+    def put_campaigns(self, campaigns: Sequence[Campaign]) -> None:
+        """Writes these campaigns over what was known of them. Idempotent."""
+        rows = [[campaign.campaign_id, campaign.name, campaign.category] for campaign in campaigns]
+        for chunk in _chunks(rows, BATCH_IDS):
+            self._write((cypher.PUT_CAMPAIGNS, {"rows": chunk}))
+
+    def delete_campaigns(self, campaign_ids: Iterable[str]) -> None:
+        """Forgets these campaigns; one that customers are still tied to stays, as unknown. Idempotent."""
+        for chunk in _chunks(list(campaign_ids), BATCH_IDS):
+            self._write(*((text, {"ids": chunk}) for text in cypher.FORGET_CAMPAIGNS))
+
+    def put_customers(self, customers: Sequence[CustomerTies]) -> None:
+        """Makes these customers' ties exactly the given ones: new and changed ones first, stale ones removed last. Idempotent.
+
+        A reader sees a batch whole: all its customers before or after. Run `refresh_attraction` afterwards for every campaign
+        that they engaged with before or engage with now.
+        """
+        for batch in _batches(customers):
+            self._do(partial(_replace, batch=batch))
+
+    def delete_customers(self, user_ids: Iterable[str]) -> None:
+        """Removes these customers with all their ties; unknown ones are passed over. Idempotent."""
+        for chunk in _chunks(list(user_ids), BATCH_IDS):
+            self._write(("MATCH (user:User) WHERE user.id IN $ids DETACH DELETE user", {"ids": chunk}))
+
+    def campaigns_of(self, user_ids: Iterable[str]) -> set[str]:
+        """The campaigns that any of these customers engaged with."""
+        return {row[0] for chunk in _chunks(list(user_ids), BATCH_IDS) for row in self._read(cypher.CAMPAIGNS_OF, ids=chunk)}
+
+    def refresh_attraction(self, campaign_ids: Iterable[str]) -> None:
+        """Computes ATTRACTS and SHARES_CUSTOMERS of these campaigns anew from the ties; stale ones are removed last. Idempotent."""
+        for ids in _chunks(sorted(campaign_ids), BATCH_CAMPAIGNS):
+            self._write((cypher.ATTRACTS, {"ids": ids}), (cypher.DROP_STALE_ATTRACTS, {"ids": ids}))
+            found = {row[0]: row[1] for row in self._read(cypher.SHARED, ids=ids, fewest=FEWEST_SHARED, most=SHARED_CAMPAIGNS)}
+            rows = [[campaign, other, customers] for campaign, shared in found.items() for other, customers in shared]
+            kept = [[campaign, [other for other, _ in found.get(campaign, [])]] for campaign in ids]
+            self._write((cypher.PUT_SHARES, {"rows": rows}), (cypher.DROP_STALE_SHARES, {"kept": kept}))
+
+    def ties(self, user_ids: Iterable[str]) -> dict[str, CustomerTies]:
+        """What is stored of these customers; those not stored are left out."""
+        return {
+            user_id: ties
+            for chunk in _chunks(list(user_ids), BATCH_IDS)
+            for user_id, ties in _as_customers(self._read(cypher.TIES_OF, ids=chunk)).items()
+        }
+
+    def user_ids(self) -> Iterator[str]:
+        """The ids of all customers, in order, in bounded memory."""
+        return self._ids("User")
+
+    def campaign_ids(self) -> Iterator[str]:
+        """The ids of all campaigns, unknown ones too, in order, in bounded memory."""
+        return self._ids("Campaign")
+
+    def _ids(self, label: str) -> Iterator[str]:
+        last, page = "", f"MATCH (node:{label}) WHERE node.id > $last RETURN node.id ORDER BY node.id LIMIT $rows"
+        while rows := self._read(page, last=last, rows=BATCH_ROWS):
+            yield from (row[0] for row in rows)
+            last = rows[-1][0]
+
+    def problems(self) -> list[str]:
+        """One sentence for each thing that must not be: ids missing or double, ties double, half-written or ending nowhere."""
+        return [problem for text, sentence in self._checks() for row in self._read(text) for problem in [sentence.format(*row)]]
+
+    def _checks(self) -> Iterator[tuple[str, str]]:
+        for label in LABELS:
+            yield f"MATCH (n:{label}) WHERE n.id IS NULL WITH count(n) AS n WHERE n > 0 RETURN n", f"{{}} {label} nodes have no id"
+            same = f"MATCH (n:{label}) WITH n.id AS id, count(n) AS n WHERE n > 1 RETURN id, n LIMIT 10"
+            yield same, f"{label} {{}} is there {{}} times"
+        for name, label in TIES.values():
+            astray = f"MATCH (a)-[t:{name}]->(b) WHERE NOT a:User OR NOT b:{label} WITH count(t) AS n WHERE n > 0 RETURN n"
+            yield astray, f"{{}} {name} ties do not lead from a User to a {label}"
+            unfinished = f"MATCH ()-[t:{name}]->() WHERE t.count IS NULL OR t.last_at IS NULL WITH count(t) AS n WHERE n > 0 RETURN n"
+            yield unfinished, f"{{}} {name} ties have no count or no time"
+            double = f"MATCH (a:User)-[t:{name}]->(b) WITH a.id AS a, b.id AS b, count(t) AS n WHERE n > 1 RETURN a, b, n LIMIT 10"
+            yield double, f"{name} from {{}} to {{}} is there {{}} times"
+
+    def sweep(self) -> None:
+        """Removes campaigns that are neither known nor tied to a customer, and intents that nobody voices."""
+        for text in cypher.SWEEP:
+            self._write((text, {}))
+
+
+class GraphReader:
+    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._driver: AsyncDriver | None = None
+
+    async def close(self) -> None:
+        """Closes the connections, if there are any."""
+        if self._driver is not None:
+            await self._driver.close()
+            self._driver = None
+
+    async def _row(self, text: str, **parameters: Any) -> list[Any]:
+        with translated("neo4j", NEO4J_ERRORS):
+            if self._driver is None:
+                self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
+            async with asyncio.timeout(self._settings.read_timeout_s):
+                async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
+                    [row] = await (await session.run(text, parameters)).values()
+        return row
+
+    async def ping(self) -> None:
+        """Raises Unavailable where Neo4j does not answer."""
+        await self._row("RETURN 1")
+
+    async def around(self, user_id: str, neighbour_ids: Sequence[str], *, limit: int) -> Surroundings:
+        """Everything around one customer, in one query.
+
+        Complete are the customer's own ties. Of each neighbour, each campaign in common and each intent the `limit` strongest
+        are given, the strongest first, then by campaign_id. What the customer did counts nowhere but in `own`.
+        """
+        neighbours = [each for each in neighbour_ids if each != user_id]
+        known, own, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        return Surroundings(
+            known=known,
+            own=_own_ties(own),
+            neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
+            co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
+            intents=tuple(
+                IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
+                for intent, expressed, some in intents
+                for id_, n in some
+            ),
+        )
+
+
+def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
+    """The customer's ties as one per campaign, by campaign_id."""
+    fields: dict[str, dict[str, Any]] = {}
+    for campaign_id, kind, count, weight, last_at in rows:
+        tie = fields.setdefault(campaign_id, {})
+        if kind == "ENGAGED_WITH":
+            tie.update(count=count, weight=weight, last_at_ms=last_at)
+        elif kind == "SHOWN":
+            tie.update(shown=count)
+        else:
+            tie[f"{kind.lower()}_at_ms"] = last_at
+    return tuple(OwnTie(campaign_id=campaign_id, **tie) for campaign_id, tie in sorted(fields.items()))

@@ -1,0 +1,170 @@
+"""What the platform keeps: records of what customers said and did, campaigns, and what is derived from them."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}\Z"
+Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+"""An identifier that is safe everywhere: ASCII, 1 to 128 characters, no quotes, no spaces."""
+
+Event = Literal["message", "impression", "click", "conversion", "dismissal", "mailing"]
+Role = Literal["customer", "agent"]
+Status = Literal["active", "paused", "ended"]
+Json = object
+"""Any JSON value. Not spelled out: msgspec decodes no type that names itself."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One thing that a customer said or did. `timestamp_ms` is epoch milliseconds, UTC."""
+
+    message_id: Id
+    user_id: Id
+    timestamp_ms: int
+    event: Event = "message"
+    message: str | None = None
+    role: Role = "customer"
+    campaign_id: Id | None = None
+    group: str | None = None
+    intent: str | None = None
+    channel: str | None = None
+    session_id: str | None = None
+    extra: dict[str, Json] = {}
+
+    @property
+    def key(self) -> str:
+        """Where every store and ledger finds this record: "m:" + message_id."""
+        return f"m:{self.message_id}"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether these are the customer's own words, the only ones that become vectors."""
+        return self.event == "message" and self.role == "customer" and bool(self.message)
+
+
+class Campaign(Struct, frozen=True, kw_only=True):
+    """One campaign. `starts_at_ms` and `ends_at_ms` bound it as [start, end); None is open. Higher `priority` wins ties."""
+
+    campaign_id: Id
+    name: str
+    description: str | None = None
+    category: str | None = None
+    channels: tuple[str, ...] = ()
+    status: Status = "active"
+    starts_at_ms: int | None = None
+    ends_at_ms: int | None = None
+    priority: int = 0
+    group: str | None = None
+    repeatable: bool = False
+    extra: dict[str, Json] = {}
+
+    @property
+    def key(self) -> str:
+        """Where every store and ledger finds this campaign: "c:" + campaign_id."""
+        return f"c:{self.campaign_id}"
+
+
+class Tombstone(Struct, frozen=True, kw_only=True):
+    """Says that the record with this message_id is to be deleted."""
+
+    message_id: Id
+
+    @property
+    def key(self) -> str:
+        return f"m:{self.message_id}"
+
+
+class Rejected(Struct, frozen=True, kw_only=True):
+    """A record that could not be read: where it stood, why, and its raw text, kept for a person to mend.
+
+    `line` counts from 1: the line of JSON Lines and CSV files, the element's position in a JSON array.
+    """
+
+    line: int
+    reason: str
+    raw: str
+
+
+Decoded = Record | Campaign | Tombstone | Rejected
+
+
+def content_hash(entry: Record | Campaign) -> str:
+    """32 hex digits over every field of the entry: equal content, equal hash, whatever file it came from."""
+    return hashlib.blake2b(msgspec.json.encode(entry, order="sorted"), digest_size=16).hexdigest()
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Epoch milliseconds of a moment; a naive one is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round((aware - EPOCH) / MILLISECOND)
+
+
+def iso(timestamp_ms: int) -> str:
+    """Epoch milliseconds as ISO 8601 in UTC, to the second where there are no milliseconds."""
+    moment = EPOCH + timestamp_ms * MILLISECOND
+    return moment.isoformat(timespec="milliseconds" if timestamp_ms % 1000 else "seconds").replace("+00:00", "Z")
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """How often, how strongly and how lately one customer met one campaign or voiced one intent."""
+
+    count: int
+    weight: float
+    last_at_ms: int
+
+
+class CustomerTies(Struct, frozen=True, kw_only=True):
+    """Everything that the graph knows of one customer: campaign or intent id → tally, per kind of tie."""
+
+    user_id: str
+    engaged_with: dict[str, Tally] = {}
+    shown: dict[str, Tally] = {}
+    dismissed: dict[str, Tally] = {}
+    converted: dict[str, Tally] = {}
+    expressed: dict[str, Tally] = {}
+
+
+class FileReport(Struct, frozen=True, kw_only=True):
+    """What became of one input file. Every record read is in exactly one of the other counts."""
+
+    name: str
+    sha256: str
+    sequence: int
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    suppressed: int = 0
+    superseded: int = 0
+    quarantined: int = 0
+    taken_at_ms: int = 0
+    run_id: str = ""
+
+    @property
+    def balances(self) -> bool:
+        """Whether read = new + changed + unchanged + deleted + suppressed + superseded + quarantined."""
+        parts = self.new + self.changed + self.unchanged + self.deleted
+        return self.read == parts + self.suppressed + self.superseded + self.quarantined
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """The generation that readers trust. `number` only ever grows; equal `digest` means equal answers."""
+
+    number: int
+    digest: str
+    message_vectors: str
+    user_vectors: str
+    model: str
+    dimension: int
+    sequence: int
+    rows: dict[str, int] = {}
+    newest_record_ms: int = 0
+    released_at_ms: int = 0
+    run_id: str = ""
