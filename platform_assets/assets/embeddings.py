@@ -1,0 +1,127 @@
+"""embeddings: what customers said → one vector per distinct text, kept in MongoDB by content."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+import numpy as np
+
+from platform_assets.automation import on_new_data
+from platform_assets.reconcile import Reconciliation, reconcile, reflected, version_of
+from platform_assets.resources import RETRY, Stores, surfaced
+from stores.ledger import Change, Extent
+from stores.records import Record
+from stores.sql import chunks
+
+CODE_VERSION = "1"
+BATCH_ROWS = 2000  # the model library sorts a call's texts by length: small calls would pad short texts to long ones
+NORM_TOLERANCE = 1e-3
+
+
+class EmbeddingsMirror:
+    """The vectors of one model in MongoDB. Vectors are found by content, so those that nobody needs do no harm."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self.embedded = self.reused = self.cut = 0
+
+    def stamp(self) -> str | None:
+        return self._stores.documents.stamp(self._stores.embeddings_ledger)
+
+    def set_stamp(self, value: str) -> None:
+        self._stores.documents.set_stamp(self._stores.embeddings_ledger, value)
+
+    def intact(self, extent: Extent) -> bool:
+        return extent.held == 0 or self._stores.documents.counts()["embeddings"] > 0
+
+    def present(self) -> Iterator[tuple[str, str]]:
+        return iter(())
+
+    def apply(self, changes: Sequence[Change]) -> set[str]:
+        texts = spoken(self._stores, [change.id for change in changes if change.content_hash is not None])
+        keys = {self._stores.embedder.key(text): text for text in texts.values()}
+        known = self._stores.documents.known_embeddings(keys)
+        missing = {key: text for key, text in keys.items() if key not in known}
+        made = self._stores.embedder.embed(list(missing.values()))
+        self._stores.documents.put_embeddings(self._stores.settings.embedding_model, dict(zip(missing, made.vectors, strict=True)))
+        self.embedded, self.reused, self.cut = self.embedded + len(missing), self.reused + len(known), self.cut + made.cut
+        return set(texts)
+
+    def finish(self) -> None:
+        """Nothing is derived from a vector here."""
+
+
+@dg.asset(
+    deps=["raw_docs"],
+    group_name="language",
+    kinds={"sentence-transformers", "mongodb"},
+    owners=["team:data-platform"],
+    code_version=CODE_VERSION,
+    pool="mongodb",
+    retry_policy=RETRY,
+    automation_condition=on_new_data(),
+)
+def embeddings(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
+    """One vector per distinct text that a customer said, by the model that the settings name.
+
+    A text is embedded once, whoever says it and however often; what agents say is kept in raw_docs but not embedded.
+    """
+    with surfaced():
+        plan = plan_of(stores)
+        context.log.info("model %s, %d numbers a vector", stores.settings.embedding_model, stores.embedder.dimension)
+        mirror, delta = EmbeddingsMirror(stores), []
+        reflection = reconcile(stores.ledger, mirror, plan, delta=delta)
+        stores.delta[plan.target] = delta
+    return reflected(
+        reflection,
+        plan,
+        model=stores.settings.embedding_model,
+        precision=stores.settings.embedding_precision,
+        dimension=stores.embedder.dimension,
+        texts_embedded=mirror.embedded,
+        texts_reused=mirror.reused,
+        texts_cut_by_max_tokens=mirror.cut,
+    )
+
+
+@dg.asset_check(asset=embeddings, blocking=True)
+def every_spoken_text_has_a_sound_vector(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
+    """Each text has a vector of the right dimension, finite and of length 1: what this run wrote, or all when run alone."""
+    with surfaced():
+        plan, faults, looked_at = plan_of(stores), [], 0
+        for ids in chunks(ids_to_check(stores, plan.target), BATCH_ROWS):
+            texts = spoken(stores, ids)
+            vectors = stores.documents.embeddings({stores.embedder.key(text) for text in texts.values()})
+            faults += [key for key, text in texts.items() if not sound(vectors.get(stores.embedder.key(text)), stores.embedder.dimension)]
+            looked_at += len(texts)
+        in_step = stores.ledger.digest(plan.target) == stores.ledger.digest(plan.source)
+    return dg.AssetCheckResult(
+        passed=not faults and in_step,
+        metadata={"looked_at": looked_at, "faulty": len(faults), "first": ", ".join(faults[:3]), "in_step": in_step},
+    )
+
+
+def plan_of(stores: Stores) -> Reconciliation:
+    return Reconciliation(
+        source="raw_docs",
+        target=stores.embeddings_ledger,
+        version=version_of(CODE_VERSION, stores.embedder.fingerprint),
+        batch_rows=BATCH_ROWS,
+    )
+
+
+def spoken(stores: Stores, ids: Sequence[str]) -> dict[str, str]:
+    """The customers' own words among these entries, by id."""
+    entries = stores.documents.get(ids)
+    return {key: entry.message or "" for key, entry in entries.items() if isinstance(entry, Record) and entry.speaks}
+
+
+def ids_to_check(stores: Stores, ledger: str) -> Sequence[str]:
+    """The ids that this run wrote; every id of the ledger where the check runs in a run of its own."""
+    if ledger in stores.delta:
+        return [change.id for change in stores.delta[ledger] if change.content_hash is not None]
+    return stores.ledger.ids(ledger)
+
+
+def sound(vector: np.ndarray | None, dimension: int) -> bool:
+    """Whether a vector is there, has the right dimension, no NaN, and length 1."""
+    return vector is not None and vector.shape == (dimension,) and abs(float(np.linalg.norm(vector)) - 1) < NORM_TOLERANCE

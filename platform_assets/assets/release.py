@@ -1,0 +1,114 @@
+"""release: the one pointer that readers trust, published last and only when every blocking check has passed."""
+
+import time
+
+import dagster as dg
+
+from platform_assets.automation import on_new_data
+from platform_assets.reconcile import version_of
+from platform_assets.resources import RETRY, Stores, surfaced
+from stores.records import Release
+
+CODE_VERSION = "1"
+COLLECTIONS_KEPT = 2  # the current release's and its predecessor's: readers may still be inside the latter
+
+
+@dg.asset(
+    deps=["vectors", "graph", "metrics"],
+    group_name="serving",
+    kinds={"mongodb", "redis"},
+    owners=["team:data-platform"],
+    code_version=CODE_VERSION,
+    pool="mongodb",
+    retry_policy=RETRY,
+    automation_condition=on_new_data(),
+)
+def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
+    """The generation that answers are tied to: a number that only grows, durable in MongoDB and copied to Redis.
+
+    The same data, code and settings give no new release. Publishing is the last thing a refresh does, so a refresh
+    that fails publishes nothing and answers stay tied to the release before.
+    """
+    with surfaced():
+        latest = stores.documents.latest_release()
+        digest = digest_of(stores)
+        unchanged = latest is not None and latest.digest == digest
+        current = latest if latest is not None and unchanged else new_release(stores, latest, digest=digest, run_id=context.run.run_id)
+        if not unchanged:
+            stores.documents.put_release(current)
+        stores.documents.confirm(latest_sequence(stores))
+        stores.cache.publish(current)
+        retired = [] if unchanged else retire(stores)
+    context.log.info("release %d %s", current.number, "stands: nothing changed" if unchanged else "is published")
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{current.number}-{current.digest}"),
+        metadata={
+            "number": current.number,
+            "outcome": "nothing changed" if unchanged else "a new release",
+            "model": current.model,
+            "retired_collections": len(retired),
+            "rows": dg.MetadataValue.json(current.rows),
+            "published": dg.MetadataValue.timestamp(current.released_at_ms / 1000),
+        },
+    )
+
+
+@dg.asset_check(asset=release, blocking=False)
+def the_published_release_is_the_latest(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
+    """Redis names the release that MongoDB holds as the latest."""
+    with surfaced():
+        latest, published = stores.documents.latest_release(), stores.cache.published()
+    return dg.AssetCheckResult(
+        passed=latest is not None and published == latest.number,
+        metadata={"published": published or 0, "latest": latest.number if latest else 0},
+    )
+
+
+def digest_of(stores: Stores) -> str:
+    """A digest over everything an answer depends on: the entries, each store's code and settings, the collections."""
+    ledgers = ("raw_docs", stores.embeddings_ledger, stores.collections.ledger, "graph", "metrics")
+    versions = [(name, head.version if (head := stores.ledger.head(name)) else "") for name in ledgers]
+    settings = (stores.settings.neighbours, stores.settings.fusion_k, stores.settings.rate_prior_exposures)
+    return f"{stores.ledger.digest('raw_docs')}-{version_of(CODE_VERSION, versions, settings)}"
+
+
+def new_release(stores: Stores, latest: Release | None, *, digest: str, run_id: str) -> Release:
+    """The release after `latest`, with what the stores hold now."""
+    counts, figures = stores.documents.counts(), stores.metrics.counts()
+    extent = stores.ledger.extent(stores.collections.ledger)
+    return Release(
+        number=latest.number + 1 if latest else 1,
+        digest=digest,
+        message_vectors=stores.collections.messages,
+        user_vectors=stores.collections.users,
+        model=stores.settings.embedding_model,
+        dimension=stores.embedder.dimension,
+        sequence=latest_sequence(stores),
+        rows={
+            "records": counts["raw_docs"],
+            "campaigns": counts["campaigns"],
+            "message_vectors": extent.held,
+            "user_vectors": extent.owners,
+            "graph_customers": stores.graph.counts()["User"],
+            "metrics_events": figures["events"],
+        },
+        newest_record_ms=stores.metrics.newest_ms(),
+        released_at_ms=time.time_ns() // 1_000_000,
+        run_id=run_id,
+    )
+
+
+def latest_sequence(stores: Stores) -> int:
+    """The sequence number of the file taken last; 0 before any."""
+    files = stores.documents.files(1)
+    return files[0].sequence if files else 0
+
+
+def retire(stores: Stores) -> list[str]:
+    """Drops the vector collections, and their ledgers, that neither the current release nor its predecessor names."""
+    kept = {name for each in stores.documents.releases(COLLECTIONS_KEPT) for name in (each.message_vectors, each.user_vectors)}
+    retired = [name for name in stores.vectors.collections() if name not in kept]
+    for name in retired:
+        stores.vectors.drop(name)
+        stores.ledger.forget(name)
+    return retired

@@ -1,0 +1,106 @@
+"""Each check of an asset holds after a refresh, and fails when what it promises is broken on purpose."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from platform_assets.assets import embeddings, graph, metrics, raw_docs, release, vectors
+from platform_assets.definitions import defs
+from platform_assets.resources import Stores
+from stores.records import CustomerTies, FileReport, Tally
+from stores.settings import Settings
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, opened, refresh
+
+TALLY = Tally(count=1, weight=1.0, last_at_ms=1)
+
+
+def lose_a_record(stores: Stores) -> None:
+    stores.documents.delete(["m:m1"])
+
+
+def miscount_a_file(stores: Stores) -> None:
+    stores.documents.put_file(FileReport(name="x", sha256="0" * 64, sequence=99, read=2, new=1))
+
+
+def spoil_an_embedding(stores: Stores) -> None:
+    stores.documents.put_embeddings("any", {stores.embedder.key(str(RECORDS[0]["message"])): np.full(384, np.nan, np.float32)})
+
+
+def lose_a_vector(stores: Stores) -> None:
+    stores.vectors.delete(stores.collections.messages, ["m1"])
+
+
+def swap_a_vector(stores: Stores) -> None:
+    other = stores.vectors.get(stores.collections.messages, ["m5"])["m5"]
+    stores.vectors.upsert_messages(
+        stores.collections.messages, [vectors.MessageVector(message_id="m1", user_id="u_1", timestamp_ms=1, vector=other)]
+    )
+
+
+def add_a_customer_without_records(stores: Stores) -> None:
+    stores.graph.put_customers([CustomerTies(user_id="u_ghost", engaged_with={"c_tents": TALLY})])
+
+
+def change_a_tie(stores: Stores) -> None:
+    stores.graph.put_customers([CustomerTies(user_id="u_1", engaged_with={"c_boots": TALLY})])
+
+
+def add_an_event_without_record(stores: Stores) -> None:
+    row = metrics.EventRow(key="m:ghost", user_id="u_1", at_ms=1, day="2026-01-01", event="click", weight=2.0, campaign_id="c_tents")
+    stores.metrics.put(rows=[row], catalogue=[], gone=[], users=[])
+
+
+def publish_another_release(stores: Stores) -> None:
+    latest = stores.documents.latest_release()
+    assert latest is not None
+    stores.cache.publish(replace(latest, number=latest.number + 1))
+
+
+BROKEN: dict[Callable[[Stores], None], dg.AssetChecksDefinition] = {
+    lose_a_record: raw_docs.ids_are_unique_and_all_in_the_ledger,
+    miscount_a_file: raw_docs.every_record_read_is_accounted_for,
+    spoil_an_embedding: embeddings.every_spoken_text_has_a_sound_vector,
+    lose_a_vector: vectors.milvus_holds_one_vector_per_embedded_message,
+    swap_a_vector: vectors.vectors_in_milvus_equal_the_embeddings,
+    add_a_customer_without_records: graph.nothing_in_the_graph_dangles_or_is_doubled,
+    change_a_tie: graph.every_record_that_names_a_campaign_has_its_tie,
+    add_an_event_without_record: metrics.figures_add_up_to_the_records,
+    publish_another_release: release.the_published_release_is_the_latest,
+}
+
+
+@pytest.mark.parametrize("tamper", BROKEN, ids=lambda tamper: tamper.__name__)
+def test_a_check_holds_until_what_it_promises_is_broken(settings: Settings, tamper: Callable[[Stores], None]) -> None:
+    drop(settings, *CAMPAIGNS, *RECORDS)
+    assert refresh(settings).success
+    assert passes(BROKEN[tamper], settings)
+    tamper(opened(settings))
+    assert not passes(BROKEN[tamper], settings)
+
+
+def test_every_check_is_broken_by_some_test() -> None:
+    names = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
+    assert {key.name for check in BROKEN.values() for key in check.check_keys} == names
+
+
+def test_a_failing_check_holds_the_release_back(settings: Settings) -> None:
+    drop(settings, *CAMPAIGNS, *RECORDS)
+    refresh(settings)
+    drop(settings, RECORDS[0] | {"message_id": "m99", "message": "One more thing"})
+    miscount_a_file(opened(settings))
+    result = refresh(settings)
+    assert failed_checks(result) == {"every_record_read_is_accounted_for"}
+    assert [event.asset_key for event in result.get_asset_materialization_events()] == [dg.AssetKey("raw_docs")]
+    latest = opened(settings).documents.latest_release()
+    assert latest is not None
+    assert latest.number == 1
+
+
+def passes(check: dg.AssetChecksDefinition, settings: Settings) -> bool:
+    """Whether a check holds when it is run by itself."""
+    found = check(stores=opened(settings))
+    assert isinstance(found, dg.AssetCheckResult)
+    return bool(found.passed)
