@@ -1,0 +1,22 @@
+"""The `campaigns` command: starts the platform, loads files, asks for recommendations, says how things stand."""
+
+import click
+
+from cli.load import load
+from cli.recommend import recommend
+from cli.status import status
+from cli.up import up
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="campaign-platform")
+def main() -> None:
+    """Ranked campaigns, each with a reason, from what customers say and do.
+
+    \b
+    Exit codes: 0 done; 1 it could not be done; 2 wrong use or a bad setting; 3 done, but some records are in quarantine.
+    """
+
+
+for command in (up, load, recommend, status):
+    main.add_command(command)
