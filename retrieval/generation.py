@@ -1,0 +1,117 @@
+"""The generation that answers are made from: the current release, and the lineup of its catalogue, held in memory.
+
+Redis tells the release's number with every cached answer, for one round trip. When the number changes, or Redis cannot
+tell, MongoDB is asked, which keeps the releases; at most once every `RECHECK_S`. What Redis lost is given back to it.
+"""
+
+import asyncio
+import logging
+import time
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ranking.recommend import Lineup, Tuning, lineup
+from retrieval.flights import Flights
+from retrieval.problems import NoRelease
+from stores.cache import CacheReader
+from stores.documents import DocumentsReader
+from stores.errors import StoreError, Unavailable
+from stores.metrics import Metrics
+from stores.records import Release
+from stores.settings import Settings
+
+RECHECK_S = 1.0
+
+log = logging.getLogger("retrieval")
+
+
+class Generation(Struct, frozen=True, kw_only=True):
+    """One release with what may be offered under it. `missing` names the stores that kept a newer one from being taken."""
+
+    release: Release
+    lineup: Lineup
+    missing: tuple[str, ...] = ()
+
+
+class Generations:
+    """Holds the current generation. `metrics` is read in a thread; nothing is read before the first call."""
+
+    def __init__(self, *, documents: DocumentsReader, cache: CacheReader, metrics: Metrics, settings: Settings, tuning: Tuning) -> None:
+        self._documents = documents
+        self._cache = cache
+        self._metrics = metrics
+        self._settings = settings
+        self._tuning = tuning
+        self._flights: Flights[Generation] = Flights()
+        self._asked: tuple[int | None, float] = (None, float("-inf"))
+        self.held: Generation | None = None
+        """The generation in memory, which may be behind; None before the first was loaded."""
+
+    async def current(self, number: int | None) -> Generation:
+        """The generation to answer from, where Redis says that release `number` is current: 0 where it lost it, None where it is silent.
+
+        When the stores that a newer one would be loaded from do not answer, the one in memory, with their names in `missing`.
+
+        Raises:
+            NoRelease: nothing was ever released.
+            StoreError: nothing is in memory, and a store does not answer.
+        """
+        held = self.held
+        if held is not None and (held.release.number == number or self._just_asked(number)):
+            return self.as_of_now(held)
+        try:
+            async with asyncio.timeout(2 * self._settings.read_timeout_s):
+                return self.as_of_now(await self._flights.join("load", lambda: self._load(number)))
+        except TimeoutError:
+            failure: StoreError = Unavailable("sql", "the catalogue is not read yet")  # the other stores' calls end before this
+        except StoreError as exc:
+            failure = exc
+        if held is None:
+            raise failure
+        log.warning("release %d goes on being served: %s", held.release.number, failure)
+        self.held = replace(held, missing=(failure.store,))
+        return self.as_of_now(self.held)
+
+    def _just_asked(self, number: int | None) -> bool:
+        asked, at_s = self._asked
+        return asked == number and time.monotonic() < at_s + RECHECK_S
+
+    async def _load(self, number: int | None) -> Generation:
+        """Takes the latest release into memory, and gives its number back to Redis where Redis is behind.
+
+        Runs to its end however long the catalogue takes, for whoever asks next.
+        """
+        self._asked = (number, time.monotonic())
+        release = await self._documents.latest_release()
+        if release is None:
+            raise NoRelease
+        held = self.held
+        if held is None or held.release != release:
+            catalogue = await asyncio.to_thread(self._metrics.catalogue)
+            made = await asyncio.to_thread(lineup, catalogue, now_ms=self._settings.now_ms, tuning=self._tuning)
+            held = Generation(release=release, lineup=made)
+            log.info("serving release %d, digest %s", release.number, release.digest)
+        self.held = replace(held, missing=())
+        if number != release.number:
+            await self._restore(release)
+        return self.held
+
+    async def _restore(self, release: Release) -> None:
+        try:
+            await self._cache.restore(release)
+        except StoreError as exc:
+            log.info("release %d was not given back to Redis: %s", release.number, exc)
+
+    def as_of_now(self, held: Generation) -> Generation:
+        """The generation with the lineup of this moment: campaigns start and end without any release."""
+        until_ms, now_ms = held.lineup.until_ms, self._settings.now_ms
+        if until_ms is None or now_ms < until_ms:
+            return held
+        renewed = replace(held, lineup=lineup(held.lineup.catalogue, now_ms=now_ms, tuning=self._tuning))
+        if self.held is held:
+            self.held = renewed
+        return renewed
+
+    async def close(self) -> None:
+        await self._flights.close()

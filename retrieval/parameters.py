@@ -1,0 +1,36 @@
+"""What the API takes in paths and queries, and how it refuses what it does not know."""
+
+from typing import Annotated, Any
+
+from litestar.connection import ASGIConnection
+from litestar.exceptions import ValidationException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import PathParameter, QueryParameter
+
+from stores.records import ID_PATTERN
+
+MOST_RECOMMENDATIONS = 100
+QUERY_PARAMETERS = "query_parameters"
+
+UserId = Annotated[
+    str,
+    PathParameter(
+        pattern=ID_PATTERN,
+        schema_extra={"pattern": ID_PATTERN.replace(r"\Z", "$")},  # \Z is Python's; in a schema $ means the same
+        description="The customer: 1 to 128 of A-Z a-z 0-9 _ . : @ -, the first a letter or digit.",
+    ),
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST_RECOMMENDATIONS, description="How many campaigns at most.")]
+Explain = Annotated[bool, QueryParameter(description="Whether to tell what each source said of each campaign.")]
+
+
+async def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuses query parameters that are not in the handler's `query_parameters`, and those given twice: neither is guessed at."""
+    if not connection.scope["query_string"]:
+        return
+    known = handler.opt[QUERY_PARAMETERS]
+    given = connection.query_params
+    faults = [{"message": "unknown query parameter", "key": name, "source": "query"} for name in given if name not in known]
+    faults += [{"message": "given more than once", "key": name, "source": "query"} for name in given if len(given.getall(name)) > 1]
+    if faults:
+        raise ValidationException(detail="unknown or repeated query parameters", extra=faults)

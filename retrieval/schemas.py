@@ -1,0 +1,95 @@
+"""What the API shows: bodies of answers, explanations, health and problems."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from ranking.sources import Evidence
+
+RetrievalSource = Literal["cache", "computed"]
+Score = Annotated[float, Meta(ge=0, le=1, description="Higher is better.")]
+
+
+class Recommendation(Struct, frozen=True, kw_only=True):
+    """One campaign for this customer, and why."""
+
+    campaign_id: str
+    ranking_score: Score
+    reason: str
+
+
+class Recommendations(Struct, frozen=True, kw_only=True):
+    """A customer's campaigns, best first: by ranking_score downwards, then by campaign_id."""
+
+    user_id: str
+    recommendations: list[Recommendation]
+    retrieval_source: RetrievalSource
+
+
+class SourcePlace(Struct, frozen=True, kw_only=True):
+    """Where one source ranked the campaign, on what evidence, and its part of the ranking_score."""
+
+    source: str
+    rank: Annotated[int, Meta(ge=1)]
+    score: float
+    contribution: float
+    evidence: Evidence
+
+
+class ExplainedRecommendation(Struct, frozen=True, kw_only=True):
+    """A recommendation with the places that made its score, largest contribution first."""
+
+    campaign_id: str
+    ranking_score: Score
+    reason: str
+    places: list[SourcePlace]
+
+
+class ExplainedRecommendations(Struct, frozen=True, kw_only=True):
+    """A customer's campaigns with all evidence. `known` is false for a customer never heard of."""
+
+    user_id: str
+    known: bool
+    recommendations: list[ExplainedRecommendation]
+    retrieval_source: RetrievalSource
+
+
+class StoreHealth(Struct, frozen=True, kw_only=True):
+    """Whether a store answers now, and what it said where it does not."""
+
+    store: str
+    reachable: bool
+    detail: str = ""
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """`ready`: everything answers. `degraded`: answers can be given. `unavailable`: new answers cannot."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    release: int | None
+    stores: list[StoreHealth]
+
+
+class Alive(Struct, frozen=True):
+    """The process runs."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Fault(Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong with a request: `key` is the parameter, `source` where it stood."""
+
+    message: str
+    key: str | None = None
+    source: str | None = None
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong, as problem+json (RFC 9457). `store` names the store that could not answer."""
+
+    title: str
+    status: int
+    type: str = ""
+    detail: str | None = None
+    store: str | None = None
+    errors: list[Fault] | None = None
