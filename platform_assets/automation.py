@@ -17,7 +17,10 @@ refresh = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.all(),
     description="Takes the files of the inbox and brings every store and the release up to date. Changes nothing where nothing is new.",
-    tags={"dagster/concurrency_key": "refresh"},
+)
+
+NOT_BEGUN = dg.RunsFilter(
+    job_name="refresh", statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 )
 
 nightly = dg.ScheduleDefinition(
@@ -38,6 +41,8 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
     now = fingerprint(pending(folder))
     if now == seen["fingerprint"]:
         return dg.SkipReason(f"no new file in {folder}")
+    if context.instance.get_runs_count(NOT_BEGUN):
+        return dg.SkipReason("a refresh that has not begun yet will take the new files")
     # the sequence makes each run key new: by its fingerprint alone, an inbox that returns to an earlier state would be skipped
     sequence = seen["sequence"] + 1
     requests = [dg.RunRequest(run_key=f"{sequence}-{now}")] if now != fingerprint(()) else []
