@@ -21,21 +21,20 @@ def mongodb_answers(place: Place) -> bool:
 
 
 def milvus_answers(place: Place) -> bool:
-    import grpc
-    from pymilvus import MilvusClient
-    from pymilvus.exceptions import MilvusException
+    from stores.errors import StoreError
+    from stores.settings import Settings
+    from stores.vectors import Vectors
 
     # The driver itself waits long and logs loudly when nobody listens, so it is asked only once somebody does.
     if port_is_free(place.port):
         return False
+    vectors = Vectors(Settings(milvus_url=f"http://127.0.0.1:{place.port}", write_timeout_s=PROBE_TIMEOUT_S))
     try:
-        client = MilvusClient(f"http://127.0.0.1:{place.port}", timeout=PROBE_TIMEOUT_S)
-        try:
-            client.list_collections(timeout=PROBE_TIMEOUT_S)
-        finally:
-            client.close()
-    except (MilvusException, grpc.RpcError):
+        vectors.collections()
+    except StoreError:
         return False
+    finally:
+        vectors.close()
     return True
 
 

@@ -1,0 +1,187 @@
+"""The whole platform, as `make up` starts it: files in, answers out, Dagster's UI, the command, the README's own words."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.environment import ROOT
+from local.processes import free_port
+from stores.settings import Settings, load_settings
+from tests.e2e.dagster_ui import DAEMONS, DRY_RUN, SCHEDULE, SELECTOR, SENSOR, WORKSPACE, DagsterUI
+from tests.e2e.stack import Place, Up, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+ASSETS = ["embeddings", "graph", "metrics", "raw_docs", "release", "vectors"]
+STRANGER = "We do not know you yet"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("platform")
+    running = Up(Place(folder / "state", folder / "inbox", free_port(), free_port()), folder / "told")
+    yield running
+    assert running.end(signal.SIGTERM) == 0
+
+
+@pytest.fixture(scope="module")
+def settings(up: Up) -> Settings:
+    return load_settings({"CAMPAIGNS_ENV_FILE": up.ready["env_file"]})
+
+
+@pytest.fixture
+def ui(settings: Settings) -> DagsterUI:
+    return DagsterUI(settings.dagster_url)
+
+
+def answer(settings: Settings, user_id: str, **query: object) -> httpx.Response:
+    return httpx.get(f"{settings.api_url}/recommendations/{user_id}", params=query, timeout=30)  # type: ignore[arg-type]
+
+
+def campaigns(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in another terminal."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CAMPAIGNS_")}
+    return subprocess.run(
+        [sys.executable, "-c", "from cli.main import main; main()", *arguments],
+        env=environment | {"CAMPAIGNS_ENV_FILE": up.ready["env_file"]},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+        check=False,
+    )
+
+
+def records(user_id: str, *events: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"user_id": user_id, "timestamp": f"2026-08-29T1{n}:00:00Z"} | event for n, event in enumerate(events)]
+
+
+def test_a_file_that_lands_in_the_inbox_reaches_the_answers_by_itself(settings: Settings) -> None:
+    assert STRANGER in answer(settings, "u_new").json()["recommendations"][0]["reason"]
+    before = int(answer(settings, "u_new").headers["x-release"])
+    said = records(
+        "u_new",
+        {"message": "Which tent stays dry in heavy rain, and is there a warm sleeping bag to go with it?", "intent": "interest"},
+        {"event": "click", "campaign_id": "c_104", "intent": "interest"},
+        {"event": "dismissal", "campaign_id": "c_102"},
+    )
+    unfinished = Path(settings.inbox_dir) / "from_product.tmp"
+    unfinished.write_text("\n".join(json.dumps(record) for record in said))
+    unfinished.rename(unfinished.with_suffix(".jsonl"))
+    wait_for("an answer of a later release", lambda: int(answer(settings, "u_new").headers["x-release"]) > before)
+    found = answer(settings, "u_new", limit=100).json()["recommendations"]
+    assert STRANGER not in found[0]["reason"]
+    assert "c_102" not in {each["campaign_id"] for each in found}
+    assert list(Path(settings.inbox_dir).iterdir()) == []
+
+
+def test_the_ui_shows_the_asset_graph_with_green_checks(ui: DagsterUI) -> None:
+    (location,) = ui.ask(WORKSPACE)["workspaceOrError"]["locationEntries"]
+    assert (location["loadStatus"], location["locationOrLoadError"]["__typename"]) == ("LOADED", "RepositoryLocation")
+    nodes = ui.assets()
+    assert sorted(nodes) == ASSETS
+    for node in nodes.values():
+        assert node["description"]
+        assert node["kinds"]
+        assert node["owners"] == [{"team": "data-platform"}]
+        assert node["groupName"] in ("intake", "language", "serving")
+        assert node["assetMaterializations"]
+        checks = node["assetChecksOrError"]["checks"]
+        assert checks
+    run_checks = [check for node in nodes.values() for check in node["assetChecksOrError"]["checks"] if check["blocking"]]
+    assert run_checks
+    assert {check["executionForLatestMaterialization"]["status"] for check in run_checks} == {"SUCCEEDED"}
+    daemons = ui.ask(DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    assert all(daemon["healthy"] for daemon in daemons if daemon["required"])
+
+
+def test_materialize_all_works_and_says_that_nothing_changed(ui: DagsterUI, settings: Settings) -> None:
+    before = answer(settings, "u_001").headers["x-release"]
+    assert ui.ended(ui.materialize_all(ASSETS)) == "SUCCESS"
+    for name, node in ui.assets().items():
+        told = {entry["label"]: entry.get("text") for entry in node["assetMaterializations"][0]["metadataEntries"]}
+        assert told["outcome"] in ("nothing changed", "no new file"), (name, told)
+    assert answer(settings, "u_001").headers["x-release"] == before
+
+
+def test_the_sensor_and_the_schedule_are_on_and_launch_the_refresh(ui: DagsterUI, settings: Settings) -> None:
+    sensor = ui.ask(SENSOR, sensor=SELECTOR | {"sensorName": "inbox"})["sensorOrError"]
+    schedule = ui.ask(SCHEDULE, schedule=SELECTOR | {"scheduleName": "nightly"})["scheduleOrError"]
+    assert (sensor["sensorState"]["status"], sensor["targets"]) == ("RUNNING", [{"pipelineName": "refresh"}])
+    assert (schedule["scheduleState"]["status"], schedule["pipelineName"]) == ("RUNNING", "refresh")
+    dry_run = {"selector": SELECTOR | {"sensorName": "inbox"}, "cursor": ""}
+    tried = ui.ask(DRY_RUN, **dry_run)["sensorDryRun"]
+    assert "no new file" in tried["evaluationResult"]["skipReason"], tried
+
+
+def test_load_reports_what_became_of_every_record(up: Up, tmp_path: Path, settings: Settings) -> None:
+    good = tmp_path / "good.jsonl"
+    good.write_text("\n".join(json.dumps(record) for record in records("u_loaded", {"message": "Do you sell dog coats?"})))
+    done = campaigns(up, "load", "--json", str(good))
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)["reports"]
+    assert (report["read"], report["new"], report["quarantined"]) == (1, 1, 0)
+    assert STRANGER not in answer(settings, "u_loaded").json()["recommendations"][0]["reason"]
+
+    again = campaigns(up, "load", str(good))
+    assert again.returncode == 0
+    assert "reflects them" in again.stdout
+
+    mixed = tmp_path / "mixed.csv"
+    mixed.write_text("user_id,timestamp,message\nu_loaded,2026-08-30,And dog beds?\nnot an id,2026-08-30,hello\n")
+    partly = campaigns(up, "load", "--json", str(mixed))
+    assert partly.returncode == 3
+    assert json.loads(partly.stdout)["reports"][0]["quarantined"] == 1
+    assert "user_id" in partly.stderr
+
+    hopeless = tmp_path / "hopeless.json"
+    hopeless.write_text("nothing to read here")
+    refused = campaigns(up, "load", str(hopeless))
+    assert refused.returncode == 1
+    assert "was not loaded" in refused.stderr
+
+
+def test_recommend_and_status_speak_to_people_and_to_scripts(up: Up) -> None:
+    shown = campaigns(up, "recommend", "u_001", "--limit", "3")
+    assert shown.returncode == 0
+    assert "c_1" in shown.stdout
+    told = json.loads(campaigns(up, "recommend", "u_001", "--json").stdout)
+    assert told["user_id"] == "u_001"
+    assert campaigns(up, "recommend", "no such id").returncode == 2
+    state = campaigns(up, "status", "--json")
+    assert state.returncode == 0
+    found = json.loads(state.stdout)
+    assert {name for name, store in found["stores"].items() if store["reachable"]} == {"mongodb", "milvus", "neo4j", "redis", "sql"}
+    assert found["release"]["number"] >= 1
+    assert found["last_run"]["status"] in ("SUCCESS", "STARTED", "QUEUED", "STARTING")
+    assert "Release" in campaigns(up, "status").stdout
+
+
+def test_every_command_of_the_readme_does_what_it_shows(up: Up, settings: Settings) -> None:
+    """`make up` and `make test` are run by whoever runs this test; everything else is run here, against this platform."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    commands = [line[2:].split("#")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    assert {"make up", "make test"} <= set(commands)
+    for command in commands:
+        words = shlex.split(command.replace("http://127.0.0.1:8000", settings.api_url))
+        if words[0] == "curl":
+            assert httpx.get(words[-1], timeout=30).status_code == 200, command
+        elif words[0].endswith("campaigns"):
+            done = campaigns(up, *words[1:])
+            assert done.returncode == 0, (command, done.stderr)
+        elif words[0] == "export":
+            name, _, value = words[1].partition("=")
+            load_settings({name: value, "CAMPAIGNS_ENV_FILE": up.ready["env_file"]})
+        else:
+            assert words[0] == "make", command
+            assert subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, check=False).returncode == 0, command
