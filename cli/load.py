@@ -7,11 +7,11 @@ import click
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
-from stores.intake import decode_file, deliver, file_digest
 
 from cli.output import QUARANTINED, Failed, json_option, print_json, settings_or_exit, store_errors
 from local.dagster_runs import DagsterRuns
 from stores.documents import Documents
+from stores.intake import decode_file, deliver, file_digest
 from stores.records import FileReport, Rejected, Release
 from stores.settings import Settings
 

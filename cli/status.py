@@ -10,14 +10,14 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
-from stores.graph import Graph
-from stores.intake import pending
 
 from cli.output import json_option, print_json, settings_or_exit
 from local.dagster_runs import DagsterRuns, LastRun
 from stores.cache import Cache
 from stores.documents import Documents
 from stores.errors import StoreError
+from stores.graph import Graph
+from stores.intake import pending
 from stores.metrics import Metrics
 from stores.records import FileReport, Release, iso
 from stores.settings import Settings
