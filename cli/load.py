@@ -123,9 +123,10 @@ def show(loaded: Loaded) -> None:
         for each in loaded.delivered:
             console.print(f"{each.source}: {each.readable} records are in the inbox as {each.name}", markup=False)
         return
-    table = Table("file", "read", "accepted", "changed", "unchanged", "deleted", "superseded", "quarantined")
+    table = Table("file", "read", "accepted", "changed", "unchanged", "deleted", "suppressed", "superseded", "quarantined")
     for each, report in zip(loaded.delivered, loaded.reports, strict=True):
-        counts = (report.read, report.new, report.changed, report.unchanged, report.deleted, report.superseded, report.quarantined)
+        counts = (report.read, report.new, report.changed, report.unchanged, report.deleted, report.suppressed)
+        counts += (report.superseded, report.quarantined)
         table.add_row(each.source, *map(str, counts))
     console.print(table)
     console.print(f"Release {loaded.release.number if loaded.release else '?'} reflects them.")

@@ -2,10 +2,15 @@
 
 import click
 
+from cli.export import export
+from cli.forget import forget
 from cli.load import load
+from cli.quarantine import quarantine
+from cli.rebuild import rebuild
 from cli.recommend import recommend
 from cli.status import status
 from cli.up import up
+from cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export):
     main.add_command(command)

@@ -137,11 +137,10 @@ def show(found: PlatformState) -> None:
         console.print(f"Release {found.release.number}, {age(found.release_age_s)} old; its newest record is {age(found.data_age_s)} old.")
     else:
         console.print("No release yet.", style="yellow")
-    files = Table(
-        "file", "taken", "read", "new", "changed", "unchanged", "deleted", "quarantined", title="Last files", title_justify="left"
-    )
+    columns = ("file", "taken", "read", "new", "changed", "unchanged", "deleted", "suppressed", "quarantined")
+    files = Table(*columns, title="Last files", title_justify="left")
     for each in found.files:
-        counts = (each.read, each.new, each.changed, each.unchanged, each.deleted, each.quarantined)
+        counts = (each.read, each.new, each.changed, each.unchanged, each.deleted, each.suppressed, each.quarantined)
         files.add_row(each.name, iso(each.taken_at_ms), *map(str, counts))
     console.print(files)
     console.print(f"{found.waiting_files} files wait in the inbox.")

@@ -1,6 +1,6 @@
 """Launches and follows Dagster runs through the webserver's GraphQL, so that what is seen here is what the UI shows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import httpx
 import msgspec
@@ -11,6 +11,9 @@ from local.processes import CannotStart
 LOCATION = "platform_assets"
 REPOSITORY = "__repository__"
 REFRESH = "refresh"
+REBUILD = "rebuild"
+REBUILD_TAG = "campaigns/rebuild"  # names the assets that a rebuild writes anew, separated by commas
+REBUILDABLE = ("embeddings", "vectors", "graph", "metrics")
 FINISHED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 REQUEST_TIMEOUT_S = 30.0
 
@@ -167,14 +170,16 @@ class DagsterRuns:
             raise CannotStart(f"Dagster cannot load {LOCATION}: {location['message'].strip()}")
         return True
 
-    def launch(self, job: str = REFRESH) -> str:
-        """Launches a job of the code location; gives the run's id.
+    def launch(self, job: str = REFRESH, *, tags: Mapping[str, str] | None = None) -> str:
+        """Launches a job of the code location, with these tags over its own; gives the run's id.
 
         Raises:
             CannotStart: Dagster did not take it.
         """
         selector = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY, "jobName": job}
-        answer = self._ask(LAUNCH, execution={"selector": selector, "mode": "default", "runConfigData": "{}"})["launchRun"]
+        metadata = {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]}
+        execution = {"selector": selector, "mode": "default", "runConfigData": "{}", "executionMetadata": metadata}
+        answer = self._ask(LAUNCH, execution=execution)["launchRun"]
         if "run" not in answer:
             raise CannotStart(f"Dagster did not launch {job}: {answer.get('message') or answer.get('errors') or answer['__typename']}")
         return str(answer["run"]["runId"])

@@ -13,7 +13,7 @@ import httpx
 from msgspec import Struct
 
 from local.dagster_runs import DagsterRuns, Finished
-from local.engines import RunningEngines, running_engines
+from local.engines import RunningEngines, kept_password, running_engines
 from local.environment import ENV_FILE, ROOT, asked_for, platform_variables, settings_of, write_env_file
 from local.processes import CannotStart, Child, PortTaken, check_running, port_is_free, spawn, stopped_by_signals, wait_until
 from local.programs import SCRIPTS
@@ -79,6 +79,7 @@ def start_and_watch(wanted: Wanted, asked: Mapping[str, str], environ: Mapping[s
     engines = at_the_end.enter_context(running_engines(wanted.state, asked, report=steps.done))
     urls = {"api_url": wanted.api_url, "dagster_url": wanted.dagster_url}
     variables = platform_variables(asked, engines.environment, state=wanted.state, **urls)
+    variables.setdefault("CAMPAIGNS_ERASURE_KEY", kept_password(wanted.state / "erasure-key"))
     env_file, home = wanted.state / ENV_FILE, wanted.state / "dagster"
     own = {ENV_FILE_VARIABLE: str(env_file), "DAGSTER_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     stack = Stack(wanted, {**environ, **variables, **own}, engines, steps)

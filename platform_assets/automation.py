@@ -8,15 +8,42 @@ from pathlib import Path
 
 import dagster as dg
 
+from platform_assets.rebuilding import ASSETS, TAG
 from stores.intake import pending
 from stores.settings import load_settings
 
-SENSOR_INTERVAL_S = 5
+SENSOR_INTERVAL_S = 2  # less than the 5 s of the daemon's round: with 5 it was often not due yet, and waited for the next one
+FORGET = "forget"
+
+VERIFICATION = dg.AssetCheckKey(dg.AssetKey("release"), "every_store_holds_what_the_records_say")
+EVERYTHING_BUT_VERIFICATION = dg.AssetSelection.all() - dg.AssetSelection.checks(VERIFICATION)
 
 refresh = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.all(),
+    selection=EVERYTHING_BUT_VERIFICATION,
     description="Takes the files of the inbox and brings every store and the release up to date. Changes nothing where nothing is new.",
+)
+
+rebuild = dg.define_asset_job(
+    "rebuild",
+    selection=EVERYTHING_BUT_VERIFICATION,
+    tags={TAG: ",".join(ASSETS)},
+    description=f"A refresh that writes the assets of the tag {TAG} anew, and publishes a release: vectors beside those in use, "
+    "metrics in one transaction, embeddings and graph in place, each entry whole.",
+)
+
+verify = dg.define_asset_job(
+    "verify",
+    selection=dg.AssetSelection.checks(VERIFICATION),
+    description="Compares the contents of all stores with the records, entry by entry. Writes nothing.",
+)
+
+forget = dg.define_asset_job(
+    FORGET,
+    selection=EVERYTHING_BUT_VERIFICATION,
+    tags={"dagster/priority": "10"},
+    description="Removes the customers who asked to be forgotten from every store. A refresh that leaves the files of the inbox where "
+    "they are, so that nobody waits for those.",
 )
 
 NOT_BEGUN = dg.RunsFilter(
@@ -30,6 +57,15 @@ nightly = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="A refresh every night at 02:30 UTC, whether or not a file has come.",
+)
+
+nightly_verification = dg.ScheduleDefinition(
+    name="nightly_verification",
+    job=verify,
+    cron_schedule="30 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="A comparison of all stores every night at 03:30 UTC, after the refresh.",
 )
 
 

@@ -16,6 +16,9 @@ from msgspec import Struct
 from stores.ledger import Change, Extent, Head, Ledger
 from stores.sql import chunks
 
+REBUILT = "a rebuild was asked for"
+OTHER_VERSION = "the code or a setting that shapes the content is another one"
+
 
 class Mirror(Protocol):
     """A store that follows a ledger. Every method may be called again after a crash, with the same effect."""
@@ -63,13 +66,17 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
     batch_rows: int
 
 
-def reconcile(ledger: Ledger, mirror: Mirror, plan: Reconciliation, *, delta: list[Change] | None = None) -> Reflection:
+def reconcile(ledger: Ledger, mirror: Mirror, plan: Reconciliation, *, delta: list[Change] | None = None, anew: bool = False) -> Reflection:
     """Makes a store reflect its source and returns what that took. Nothing is written where nothing differs.
 
-    `delta`, where given, receives the changes that were written.
+    `delta`, where given, receives the changes that were written. With `anew` the ledger is not believed: every entry is
+    taken up again in place, and what no source names is dropped.
     """
     began = time.monotonic()
     recovered = ensure_trust(ledger, mirror, plan)
+    if anew:
+        recovered = REBUILT
+        ledger.distrust(plan.target, mirror.present())
     upserted = deleted = 0
     for number, batch in enumerate(chunks(ledger.changes(source=plan.source, target=plan.target), plan.batch_rows)):
         if number == 0:
@@ -103,7 +110,7 @@ def ensure_trust(ledger: Ledger, mirror: Mirror, plan: Reconciliation) -> str | 
         reason = "the store is not the one its ledger speaks of: it was lost, emptied or restored"
         ledger.distrust(plan.target, mirror.present())
     elif head and head.version != plan.version:
-        reason = "the code or a setting that shapes the content is another one"
+        reason = OTHER_VERSION
         ledger.distrust(plan.target)
     elif head:
         return None

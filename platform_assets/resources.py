@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import dagster as dg
-from msgspec import Struct
 
 from platform_assets.embedder import Embedder
+from platform_assets.rebuilding import NO_REBUILD, RELEASES_KEPT, Collections, Rebuild, collections_of, rebuild_of
+from platform_assets.reconcile import version_of
 from ranking.engagement import EngagementWeights
 from stores.cache import Cache
 from stores.documents import Documents
@@ -18,28 +19,18 @@ from stores.ledger import Change, Ledger
 from stores.metrics import Metrics
 from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
-from stores.vectors import Vectors, collection_name
+from stores.vectors import Vectors
 
+VECTORS_CODE_VERSION = "1"
 RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
-
-
-class Collections(Struct, frozen=True):
-    """The names under which Milvus keeps the vectors of one model."""
-
-    messages: str
-    users: str
-
-    @property
-    def ledger(self) -> str:
-        """The ledger of these collections: another model has other collections, and so a ledger of its own."""
-        return self.messages
 
 
 class Stores:
     """The five stores at the addresses of `settings`, each prepared when it is first asked for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rebuild: Rebuild = NO_REBUILD) -> None:
         self.settings = settings
+        self.rebuild = rebuild
         self.delta: dict[str, Sequence[Change]] = {}  # per ledger, what this run wrote: checks in the same run look at just that
 
     @cached_property
@@ -75,8 +66,13 @@ class Stores:
         return graph
 
     @cached_property
+    def vectors_as_found(self) -> Vectors:
+        """Milvus as it is: `vectors` makes the collections that are missing."""
+        return Vectors(self.settings)
+
+    @cached_property
     def vectors(self) -> Vectors:
-        vectors = Vectors(self.settings)
+        vectors = self.vectors_as_found
         vectors.prepare(messages=self.collections.messages, users=self.collections.users, dimension=self.embedder.dimension)
         return vectors
 
@@ -88,13 +84,19 @@ class Stores:
 
     @cached_property
     def collections(self) -> Collections:
-        named = {
-            kind: collection_name(
-                kind, model=self.settings.embedding_model, dimension=self.embedder.dimension, fingerprint=self.embedder.fingerprint
-            )
-            for kind in ("message_vectors", "user_vectors")
-        }
-        return Collections(messages=named["message_vectors"], users=named["user_vectors"])
+        """The pair of collections that this run writes, and that its release will name."""
+        return collections_of(
+            self.rebuild,
+            self.documents.releases(RELEASES_KEPT),
+            model=self.settings.embedding_model,
+            dimension=self.embedder.dimension,
+            version=self.vectors_version,
+        )
+
+    @property
+    def vectors_version(self) -> str:
+        """What shapes a vector: the code, the model and the settings. Another version is built beside the one in use."""
+        return version_of(VECTORS_CODE_VERSION, self.embedder.fingerprint, self.settings.user_vector_half_life_days)
 
     @property
     def embeddings_ledger(self) -> str:
@@ -112,7 +114,7 @@ class Stores:
 
     def close(self) -> None:
         """Closes what was opened."""
-        for name in ("documents", "graph", "vectors", "cache"):
+        for name in ("documents", "graph", "vectors_as_found", "cache"):
             if name in self.__dict__:
                 self.__dict__[name].close()
         if "_sql" in self.__dict__:
@@ -126,9 +128,9 @@ def stores_at(settings: Settings | None = None) -> dg.ResourceDefinition:
     """
 
     @dg.resource(description="The five stores and the embedding model, at the addresses of the CAMPAIGNS_* variables.")
-    def stores(_context: dg.InitResourceContext) -> Iterator[Stores]:
+    def stores(context: dg.InitResourceContext) -> Iterator[Stores]:
         with surfaced():
-            opened = Stores(settings or load_settings(os.environ))
+            opened = Stores(settings or load_settings(os.environ), rebuild_of(context.run))
         try:
             yield opened
         finally:
@@ -139,10 +141,14 @@ def stores_at(settings: Settings | None = None) -> dg.ResourceDefinition:
 
 @contextmanager
 def surfaced() -> Iterator[None]:
-    """Store errors as Dagster knows them: `Unavailable` is retried, anything a person must look at fails at once."""
+    """Store errors as Dagster knows them: `Unavailable` is retried, anything a person must look at fails at once.
+
+    Without the driver's error behind them: that one repeats the rows that it was about, and Dagster keeps what it is told.
+    """
     try:
         yield
-    except Unavailable:
-        raise
     except (StoreError, BadSetting) as exc:
+        exc.__cause__, exc.__suppress_context__ = None, True
+        if isinstance(exc, Unavailable):
+            raise
         raise dg.Failure(description=str(exc), allow_retries=False) from exc

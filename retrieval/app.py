@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
 from ranking.recommend import Tuning
+from retrieval.erasing import Erasing
 from retrieval.generation import Generations
 from retrieval.health import Probes
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
@@ -81,7 +82,10 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
-    recommender = Recommender(cache=cache, vectors=vectors, graph=graph, generations=generations, settings=settings, tuning=tuning)
+    erasing = Erasing(documents)
+    recommender = Recommender(
+        cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, tuning=tuning
+    )
 
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
@@ -100,6 +104,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]
     finally:
         await recommender.close()
         await generations.close()
+        await erasing.close()
         for store in (cache, vectors, graph, documents):
             await store.close()
         metrics.close()

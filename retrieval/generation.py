@@ -78,11 +78,17 @@ class Generations:
         return asked == number and time.monotonic() < at_s + RECHECK_S
 
     async def _load(self, number: int | None) -> Generation:
+        """What `_take` gives, noted as asked only at its end: meanwhile whoever asks waits too, and is not given the release before."""
+        try:
+            return await self._take(number)
+        finally:
+            self._asked = (number, time.monotonic())
+
+    async def _take(self, number: int | None) -> Generation:
         """Takes the latest release into memory, and gives its number back to Redis where Redis is behind.
 
         Runs to its end however long the catalogue takes, for whoever asks next.
         """
-        self._asked = (number, time.monotonic())
         release = await self._documents.latest_release()
         if release is None:
             raise NoRelease

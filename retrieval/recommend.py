@@ -13,6 +13,9 @@ What is answered when a store does not answer (`X-Degraded` names it; such answe
 | before any release | 503 "no release yet"; the same stores down before one was ever loaded: 503 naming the store       |
 
 An answer from an older release is checked against the rules of this moment before it is given.
+
+A customer who is being forgotten is answered like one never heard of, whatever the stores still hold. Redis says so with
+the customer's epoch; where it has none, MongoDB is asked, at most once a second, while the other stores are.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ import msgspec
 from msgspec import Struct
 
 from ranking.recommend import Customer, Recommended, Tuning, recommend
+from retrieval.erasing import Erasing
 from retrieval.flights import Flights
 from retrieval.generation import Generation, Generations
 from retrieval.problems import Overdue
@@ -34,7 +38,7 @@ from retrieval.schemas import (
     RetrievalSource,
     SourcePlace,
 )
-from stores.cache import CacheReader, CacheView, Entry
+from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
 from stores.evidence import Neighbour
 from stores.graph import GraphReader
@@ -68,6 +72,7 @@ class Computed(Struct, frozen=True, kw_only=True):
     customer: Customer
     ranking: list[Recommended]
     missing: tuple[str, ...]
+    erased: bool = False
 
 
 class Recommender:
@@ -80,10 +85,12 @@ class Recommender:
         vectors: VectorsReader,
         graph: GraphReader,
         generations: Generations,
+        erasing: Erasing,
         settings: Settings,
         tuning: Tuning,
     ) -> None:
         self._cache = cache
+        self._erasing = erasing
         self._vectors = vectors
         self._graph = graph
         self._generations = generations
@@ -169,11 +176,35 @@ class Recommender:
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s), self._turns:
                 generation = await self._generations.current((view.release or 0) if view else None)
-                customer, missing = await self._customer(user_id, generation)
+                erased, customer, missing = await self._customer_unless_erased(user_id, generation, view)
         except TimeoutError:
             raise Overdue(f"no answer within {self._settings.answer_timeout_s} s") from None
         ranking = recommend(customer, generation.lineup, limit=limit, tuning=self._tuning)
-        return Computed(generation=generation, customer=customer, ranking=ranking, missing=(*generation.missing, *missing))
+        missing = (*generation.missing, *missing)
+        return Computed(generation=generation, customer=customer, ranking=ranking, missing=missing, erased=erased)
+
+    async def _customer_unless_erased(
+        self, user_id: str, generation: Generation, view: CacheView | None
+    ) -> tuple[bool, Customer, tuple[str, ...]]:
+        """Whether the customer is being forgotten; what the stores say of them, else; and the names of those that said nothing."""
+        nobody = (True, Customer(user_id=user_id, known=False), ())
+        if view is not None and view.erased:
+            return nobody
+        if view is not None and view.epoch:
+            return (False, *await self._customer(user_id, generation))
+        found, erased = await asyncio.gather(self._customer(user_id, generation), self._erasing.includes(user_id))
+        if not erased:
+            return (False, *found)
+        if view is not None:
+            await self._suppress(user_id)
+        return nobody
+
+    async def _suppress(self, user_id: str) -> None:
+        """Gives Redis back that a customer is being forgotten."""
+        try:
+            await self._cache.suppress(user_id)
+        except StoreError as exc:
+            log.info("Redis was not told that a customer is being forgotten: %s", exc)
 
     async def _customer(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
         """What the stores say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
@@ -202,7 +233,8 @@ class Recommender:
         if (until_ms := computed.generation.lineup.until_ms) is not None:
             ttl_s = min(ttl_s, (until_ms - self._settings.now_ms) / 1000)
         body = msgspec.json.encode(shown(computed, "cache"))
-        entry = Entry(release=computed.generation.release.number, epoch=view.epoch, body=body)
+        epoch = ERASED if computed.erased else view.epoch
+        entry = Entry(release=computed.generation.release.number, epoch=epoch, body=body)
         try:
             await self._cache.write(user_id, str(limit), entry, ttl_s=ttl_s)
         except StoreError as exc:

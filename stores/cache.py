@@ -1,8 +1,9 @@
 """Answers that were given lately, in Redis, each with the release and the customer's epoch that it was computed under.
 
 Keys: `rec:release` is the number of the release that readers trust, `rec:epoch:<user>` changes whenever something new is
-known of a customer, `rec:<user>:?<query>` is an answer. An answer counts only under the release and the epoch of now, so
-one write outdates one customer's answers, or everybody's. Ids hold no "?", so no key can be read as another.
+known of a customer and is `ERASED` while they are being forgotten, `rec:<user>:?<query>` is an answer. An answer counts
+only under the release and the epoch of now, so one write outdates one customer's answers, or everybody's. Ids hold no
+"?", so no key can be read as another.
 
 Redis may lose any key at any time, and answers are only computed more often: epochs are drawn at random and never come
 back, an answer without its epoch counts for nothing, and the release is put back by whoever misses it.
@@ -28,6 +29,8 @@ SCHEMA_VERSION = 1
 READER_CONNECTIONS = 32
 SCHEMA_KEY = "rec:schema"
 RELEASE_KEY = "rec:release"
+ERASED = 2**64
+"""The epoch of a customer who is being forgotten: none that is drawn is as great. Only the end of the erasure lifts it."""
 
 REDIS_ERRORS: DriverErrors = {
     exceptions.RedisError: ContractBroken,
@@ -58,8 +61,13 @@ REDIS_ERRORS: DriverErrors = {
 PUBLISH = """
 local published = tonumber(redis.call('GET', KEYS[1]) or '-1')
 if published > tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1])
+if published < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 return 1
+"""
+
+# Draws a customer a new epoch, unless they are being forgotten.
+BUMP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
 """
 
 
@@ -82,6 +90,11 @@ class CacheView(Struct, frozen=True):
     def fresh(self) -> bool:
         """Whether the answer is the one that would be computed now."""
         return self.entry is not None and (self.entry.release, self.entry.epoch) == (self.release, self.epoch)
+
+    @property
+    def erased(self) -> bool:
+        """Whether the customer is being forgotten: nothing that was known of them may be shown."""
+        return self.epoch == ERASED
 
 
 class Cache:
@@ -128,15 +141,34 @@ class Cache:
 
     @translated("redis", REDIS_ERRORS)
     def bump_user(self, user_id: str) -> None:
-        """Outdates every answer to this customer, also those that are being computed now."""
-        self._redis.set(epoch_key(user_id), drawn_epoch(), ex=self._epoch_s)
+        """Outdates every answer to this customer, also those that are being computed now. Does not lift `suppress`."""
+        self._redis.eval(BUMP, 1, epoch_key(user_id), drawn_epoch(), self._epoch_s, ERASED)
+
+    @translated("redis", REDIS_ERRORS)
+    def suppress(self, user_id: str) -> None:
+        """From now on nothing that was known of this customer is shown, whatever was cached or is being computed."""
+        self._redis.set(epoch_key(user_id), ERASED)
 
     @translated("redis", REDIS_ERRORS)
     def forget(self, user_id: str) -> None:
         """Removes every answer to this customer, and outdates those that are being computed now. Walks all keys."""
         self.bump_user(user_id)
-        for key in self._redis.scan_iter(match=answer_key(user_id, "*").replace("?", "\\?"), count=1000):
+        for key in self._answers(user_id):
             self._redis.unlink(key)
+
+    @translated("redis", REDIS_ERRORS)
+    def revealing(self, user_id: str) -> int:
+        """How many answers are kept that were made of what was known of this customer. Walks all keys."""
+        found = ((key, self._redis.get(key)) for key in self._answers(user_id))
+        return sum(decoded(value, key.decode()).epoch != ERASED for key, value in found if value is not None)
+
+    @translated("redis", REDIS_ERRORS)
+    def lift(self, user_id: str) -> None:
+        """Ends `suppress` and removes every key that names this customer: to be done when no store knows them any more."""
+        self._redis.unlink(epoch_key(user_id), *self._answers(user_id))
+
+    def _answers(self, user_id: str) -> list[bytes]:
+        return list(self._redis.scan_iter(match=answer_key(user_id, "*").replace("?", "\\?"), count=1000))
 
 
 class CacheReader:
@@ -190,6 +222,11 @@ class CacheReader:
                     both.set(epoch_key(user_id), epoch, nx=True, ex=2 * self._longest_s)
                 both.set(answer_key(user_id, query), encoded(entry, epoch), px=ttl_ms)
                 await both.execute()
+
+    async def suppress(self, user_id: str) -> None:
+        """Says again that a customer is being forgotten, where Redis has lost it; for as long as an epoch lasts."""
+        with translated("redis", REDIS_ERRORS):
+            await self._redis.set(epoch_key(user_id), ERASED, ex=2 * self._longest_s)
 
     async def restore(self, release: Release) -> bool:
         """Puts the release back that Redis has lost; False, and nothing changed, where a newer one was published."""

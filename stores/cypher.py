@@ -64,6 +64,9 @@ TIES_OF = """
 UNWIND $ids AS id MATCH (user:User {id: id}) OPTIONAL MATCH (user)-[tie]->(end)
 RETURN id, type(tie), end.id, tie.count, tie.weight, tie.last_at
 """
+CAMPAIGN_NODES = "UNWIND $ids AS id MATCH (c:Campaign {id: id}) RETURN id, c.known, c.name, c.category"
+ATTRACTS_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent) RETURN id, intent.id, tie.weight"
+SHARES_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:SHARES_CUSTOMERS]->(c:Campaign) RETURN id, c.id, tie.customers"
 CAMPAIGNS_OF = "UNWIND $ids AS id MATCH (:User {id: id})-[:ENGAGED_WITH]->(campaign:Campaign) RETURN DISTINCT campaign.id"
 ATTRACTS = """
 UNWIND $ids AS id MATCH (campaign:Campaign {id: id})<-[:ENGAGED_WITH]-(user:User)-[:EXPRESSED]->(intent:Intent)

@@ -1,10 +1,9 @@
 """The documents that everything else is rebuilt from, in MongoDB: records, campaigns, embeddings, input files, releases.
 
 Each has a string `_id` that says its kind and comes from its content ("m:" record, "c:" campaign, "e:" embedding,
-"f:" file, "q:" quarantined, "r:" release) and is written as a fixed list of columns: writing it twice changes nothing.
+"f:" file, "q:" quarantined, "r:" release, "x:" erasure) and is written as a fixed list of columns: writing it twice changes nothing.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -14,8 +13,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from pymongo import AsyncMongoClient
 
+from stores.erasures import Erasures
 from stores.errors import ContractBroken, NotFound, translated
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, opened, read
+from stores.quarantine import Quarantine, Quarantined
 from stores.records import Campaign, FileReport, Record, Rejected, Release
 from stores.settings import Settings
 
@@ -44,22 +45,13 @@ class Held(Struct, frozen=True):
     owner: str
 
 
-class Quarantined(Struct, frozen=True, kw_only=True):
-    """A record that could not be read, and the file that it stood in."""
-
-    name: str
-    sha256: str
-    sequence: int
-    line: int
-    reason: str
-    raw: str
-
-
 class Documents:
     """Reads and writes, synchronous, for the assets and the command. Nothing connects before the first call."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
+        self.quarantine = Quarantine(self._database)
+        self.erasures = Erasures(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -81,10 +73,16 @@ class Documents:
         self._database.index("raw_docs", "user_id")
         self._database.index("files", "sha256")
         self._database.index("quarantine", "sequence", "line")
+        self._database.index("quarantine", "replayed_in")
+        self._database.index("erasures", "done_at_ms")
 
-    def counts(self) -> dict[str, int]:
-        """How many documents each collection holds, counted, not estimated."""
-        return {name: self._database.count(name) for name in COLLECTIONS}
+    def counts(self, *names: str) -> dict[str, int]:
+        """How many documents these collections hold, or each where none is named; counted, not estimated."""
+        return {name: self._database.count(name) for name in names or COLLECTIONS}
+
+    def has_embeddings(self) -> bool:
+        """Whether there is any vector."""
+        return self._database.holds("embeddings")
 
     def stamp(self, name: str) -> str | None:
         """The text that `set_stamp` left under this name; None where the database has lost it."""
@@ -155,6 +153,19 @@ class Documents:
         found = self._database.find_in("embeddings", "_id", embedding_ids(keys), only=("vector",))
         return {str(document["_id"])[2:]: vector_of(document) for document in found}
 
+    def embedding_keys(self) -> Iterator[str]:
+        """The keys of all vectors, in no order, in bounded memory."""
+        return (str(document["_id"])[2:] for document in self._database.find("embeddings", only=("_id",)))
+
+    def delete_embeddings(self, keys: Iterable[str]) -> None:
+        self._database.delete("embeddings", embedding_ids(keys))
+
+    def texts(self) -> Iterator[str]:
+        """What customers said, record by record, in no order, in bounded memory."""
+        for document in self._database.find("raw_docs", {"event": "message", "role": "customer"}, only=("message",)):
+            if message := document.get("message"):
+                yield str(message)
+
     # Input files, and what could not be read in them
 
     def next_sequence(self) -> int:
@@ -176,11 +187,11 @@ class Documents:
 
     def put_quarantined(self, file: FileReport, rejected: Sequence[Rejected]) -> None:
         """Keeps what could not be read in a file; the same line of the same content is kept once."""
-        self._database.upsert("quarantine", (quarantine_row(file, each) for each in rejected))
+        self.quarantine.put(file, rejected)
 
     def quarantined(self, limit: int) -> list[Quarantined]:
         """What could not be read, the newest file's last line first."""
-        return [read(document, Quarantined) for document in self._database.last("quarantine", limit, by=("sequence", "line"))]
+        return self.quarantine.newest(limit)
 
     # Releases
 
@@ -229,6 +240,7 @@ class DocumentsReader:
     def __init__(self, settings: Settings) -> None:
         self._client: AsyncMongoClient[Document] = opened(AsyncMongoClient, settings, timeout_s=settings.read_timeout_s)
         self._releases = self._client[settings.mongo_database]["releases"]
+        self._erasures = self._client[settings.mongo_database]["erasures"]
 
     async def close(self) -> None:
         await self._client.close()
@@ -242,6 +254,11 @@ class DocumentsReader:
         with translated("mongodb", MONGODB_ERRORS):
             document = await self._releases.find_one({}, sort=[("_id", -1)])
         return None if document is None else read(document, Release)
+
+    async def being_erased(self) -> frozenset[str]:
+        """The customers who are to be forgotten and are not yet."""
+        with translated("mongodb", MONGODB_ERRORS):
+            return frozenset([str(document["user_id"]) async for document in self._erasures.find({"done_at_ms": 0}, {"user_id": 1})])
 
 
 def by_collection(keyed: Iterable[tuple[str, Keyed]]) -> dict[str, dict[str, Keyed]]:
@@ -276,14 +293,6 @@ def embedding_row(key: str, model: str, vector: NDArray[np.float32]) -> tuple[st
 
 def vector_of(document: Document) -> NDArray[np.float32]:
     return np.frombuffer(msgspec.convert(document["vector"], bytes), "<f4")
-
-
-def quarantine_row(file: FileReport, rejected: Rejected) -> tuple[str, Document]:
-    """The row of what could not be read, under an id made of the file's content, the line and the text."""
-    raw = rejected.raw.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair must not stop the file
-    digest = hashlib.sha256(msgspec.json.encode((file.sha256, rejected.line, raw))).hexdigest()
-    kept = Quarantined(name=file.name, sha256=file.sha256, sequence=file.sequence, line=rejected.line, reason=rejected.reason, raw=raw)
-    return f"q:{digest}", columns(kept)
 
 
 def release_id(number: int) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions
 
 from stores import cypher
@@ -65,6 +66,16 @@ NEO4J_ERRORS: DriverErrors = {
     exceptions.GqlError: ContractBroken,
     TimeoutError: Unavailable,
 }
+
+
+class CampaignNode(Struct, frozen=True, kw_only=True):
+    """One campaign as it is stored: intent → customers who voiced it (`attracts`), campaign → customers in common (`shares`)."""
+
+    known: bool
+    name: str | None = None
+    category: str | None = None
+    attracts: dict[str, int] = {}
+    shares: dict[str, int] = {}
 
 
 def _open(settings: Settings, *, timeout_s: float) -> AsyncDriver:
@@ -146,6 +157,14 @@ def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) 
     nodes = [(text, [[id_] for id_ in sorted(ends[label])]) for label, text in cypher.PUT_NODES.items()]
     for text, rows in (*nodes, *ties, *stale):
         yield from ((text, {"rows": chunk}) for chunk in _chunks(rows, BATCH_ROWS))
+
+
+def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
+    """Rows (id, other, number) as {id: {other: number}}."""
+    found: dict[str, dict[str, int]] = {}
+    for id_, other, value in rows:
+        found.setdefault(id_, {})[other] = value
+    return found
 
 
 def _values(tally: Tally) -> list[Any]:
@@ -285,6 +304,17 @@ class Graph:
             for user_id, ties in _as_customers(self._read(cypher.TIES_OF, ids=chunk)).items()
         }
 
+    def campaigns(self, campaign_ids: Iterable[str]) -> dict[str, CampaignNode]:
+        """What is stored of these campaigns and computed for them; those not stored are left out."""
+        found: dict[str, CampaignNode] = {}
+        for chunk in _chunks(list(campaign_ids), BATCH_CAMPAIGNS):
+            attracts, shares = (_by_first(self._read(text, ids=chunk)) for text in (cypher.ATTRACTS_OF, cypher.SHARES_OF))
+            for id_, known, name, category in self._read(cypher.CAMPAIGN_NODES, ids=chunk):
+                found[id_] = CampaignNode(
+                    known=bool(known), name=name, category=category, attracts=attracts.get(id_, {}), shares=shares.get(id_, {})
+                )
+        return found
+
     def user_ids(self) -> Iterator[str]:
         """The ids of all customers, in order, in bounded memory."""
         return self._ids("User")
@@ -292,6 +322,10 @@ class Graph:
     def campaign_ids(self) -> Iterator[str]:
         """The ids of all campaigns, unknown ones too, in order, in bounded memory."""
         return self._ids("Campaign")
+
+    def intent_ids(self) -> Iterator[str]:
+        """The ids of all intents, in order, in bounded memory."""
+        return self._ids("Intent")
 
     def _ids(self, label: str) -> Iterator[str]:
         last, page = "", f"MATCH (node:{label}) WHERE node.id > $last RETURN node.id ORDER BY node.id LIMIT $rows"

@@ -20,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Engine,
     Index,
     Integer,
@@ -27,10 +28,12 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    bindparam,
     case,
     delete,
     func,
     insert,
+    literal_column,
     null,
     select,
     union_all,
@@ -61,7 +64,10 @@ rows = Table(
     Column("next_owner", String(128)),
     Column("next_held", Boolean),
     Index("ledger_by_bucket", "store", "bucket", "mark"),
+    sqlite_with_rowid=False,  # the entries of a ledger lie together, by id: a scan of one reads nothing else
 )
+begun = rows.c.content_hash == literal_column("''")  # as a literal, for SQLite and PostgreSQL to find the index
+Index("ledger_unsettled", rows.c.store, sqlite_where=begun, postgresql_where=begun)
 heads = Table(
     "ledger_heads",
     metadata,
@@ -87,7 +93,7 @@ class Change(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One entry of a ledger that is written as a whole."""
+    """One entry of a ledger that is read or written as a whole."""
 
     id: str
     content_hash: str
@@ -175,17 +181,27 @@ class Ledger:
 
     def extent(self, store: str) -> Extent:
         """How many entries, held rows and owners a store's ledger names. One scan of that ledger."""
-        settled = rows.c.content_hash != ""
-        of_customer = rows.c.owner != ""
+        by_owner = (
+            select(
+                rows.c.owner,
+                func.count().label("entries"),
+                func.sum(case((~begun & rows.c.held, 1), else_=0)).label("held"),
+                func.sum(case((begun, 1), else_=0)).label("unsettled"),
+            )
+            .where(rows.c.store == store)
+            .group_by(rows.c.owner)
+            .subquery()
+        )
+        of_customer = by_owner.c.owner != ""
         count = select(
-            func.count(),
-            func.coalesce(func.sum(case((settled & rows.c.held, 1), else_=0)), 0),
-            func.count(case((settled & rows.c.held & of_customer, rows.c.owner)).distinct()),
-            func.coalesce(func.sum(case((~settled, 1), else_=0)), 0),
-            func.count(case((of_customer, rows.c.owner)).distinct()),
-        ).where(rows.c.store == store)
+            func.sum(by_owner.c.entries),
+            func.sum(by_owner.c.held),
+            func.sum(case((of_customer & (by_owner.c.held > 0), 1), else_=0)),
+            func.sum(by_owner.c.unsettled),
+            func.sum(case((of_customer, 1), else_=0)),
+        )
         with reading(self._engine) as connection:
-            return Extent(*(int(value) for value in connection.execute(count).one()))
+            return Extent(*(int(value or 0) for value in connection.execute(count).one()))
 
     def changes(self, *, source: str, target: str) -> Iterator[Change]:
         """What `target` must take up or drop to equal `source`, by owner and then id, streamed.
@@ -222,15 +238,13 @@ class Ledger:
         with writing(self._engine) as connection:
             gone = [change.id for change in changes if change.content_hash is None]
             connection.execute(update(rows).where(rows.c.store == store, rows.c.id.in_(gone)).values(next_hash=""))
-            kept = [change for change in changes if change.content_hash is not None]
-            owners = dict(
-                connection.execute(select(rows.c.id, rows.c.owner).where(rows.c.store == store, rows.c.id.in_([c.id for c in kept]))).all()
-            )
-            replace_rows(connection, rows, [_noted(store, change, owners[change.id], change.id in held) for change in kept])
+            kept = [_noted(change, held=change.id in held) for change in changes if change.content_hash is not None]
+            if kept:
+                connection.execute(update(rows).where(rows.c.store == store, rows.c.id == bindparam("noted_id")), kept)
 
     def settle(self, store: str) -> None:
         """Makes everything noted count, in one transaction, and forgets what was touched on the way."""
-        unsettled = (rows.c.store == store) & (rows.c.content_hash == "")
+        unsettled = (rows.c.store == store) & begun
         with writing(self._engine) as connection:
             connection.execute(delete(rows).where(unsettled, rows.c.next_hash == ""))
             connection.execute(
@@ -279,23 +293,54 @@ class Ledger:
         with reading(self._engine) as connection:
             return list(connection.scalars(select(rows.c.id).where(rows.c.store == store).order_by(rows.c.id)))
 
-    def owners(self, store: str) -> list[str]:
-        """The customers whose entries a ledger names, in order."""
+    def entries(self, store: str) -> Iterator[Entry]:
+        """Every entry of a ledger by id, streamed; one whose write is not settled has the hash "". The caller may write meanwhile."""
+        found = select(rows.c.id, rows.c.content_hash, rows.c.owner).where(rows.c.store == store).order_by(rows.c.id)
         with reading(self._engine) as connection:
-            found = select(rows.c.owner).where(rows.c.store == store, rows.c.owner != "").distinct().order_by(rows.c.owner)
-            return list(connection.scalars(found))
+            for row in connection.execution_options(yield_per=BATCH_ROWS).execute(found):
+                yield Entry(row.id, row.content_hash, row.owner)
+
+    def known(self, store: str, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that a ledger names."""
+        with reading(self._engine) as connection:
+            return {
+                found
+                for batch in chunks(ids, BATCH_ROWS)
+                for found in connection.scalars(select(rows.c.id).where(rows.c.store == store, rows.c.id.in_(batch)))
+            }
+
+    def owners(self, store: str) -> Iterator[str]:
+        """The customers whose entries a ledger names, in order, streamed. The caller may write meanwhile."""
+        found = select(rows.c.owner).where(rows.c.store == store, rows.c.owner != "").distinct().order_by(rows.c.owner)
+        with reading(self._engine) as connection:
+            yield from connection.execution_options(yield_per=BATCH_ROWS).scalars(found)
 
     def unsettled(self, store: str) -> list[tuple[str, str]]:
         """(id, owner) of the entries whose write was begun and not settled: empty unless a run was cut off."""
         with reading(self._engine) as connection:
-            found = connection.execute(select(rows.c.id, rows.c.owner).where(rows.c.store == store, rows.c.content_hash == ""))
+            found = connection.execute(select(rows.c.id, rows.c.owner).where(rows.c.store == store, begun))
             return [(row.id, row.owner) for row in found]
+
+    def naming(self, owner: str) -> dict[str, int]:
+        """How many entries of each ledger are, or are about to be, counted to a customer; ledgers without any are left out."""
+        count = select(rows.c.store, func.count()).where(_named(owner)).group_by(rows.c.store)
+        with reading(self._engine) as connection:
+            return {row[0]: row[1] for row in connection.execute(count)}
+
+    def drop_owner(self, store: str, owner: str) -> None:
+        """Drops a customer's entries from the ledger of a store that follows no source any more, and was rid of them itself."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(rows).where(rows.c.store == store, _named(owner)))
 
     def forget(self, store: str) -> None:
         """Drops a whole ledger: its store is gone."""
         with writing(self._engine) as connection:
             for table in (rows, heads, touched):
                 connection.execute(delete(table).where(table.c.store == store))
+
+
+def _named(owner: str) -> ColumnElement[bool]:
+    return (rows.c.owner == owner) | (rows.c.next_owner == owner)
 
 
 def _buckets(store: str) -> Select[tuple[int, int, int]]:
@@ -338,9 +383,10 @@ def _settled(store: str, entry: Entry) -> dict[str, object]:
     return _blank(store, entry.id, entry.owner) | {"content_hash": entry.content_hash, "mark": mark_of(entry.id, entry.content_hash)}
 
 
-def _noted(store: str, change: Change, owner: str, held: bool) -> dict[str, object]:
-    """A row still counted to its former owner, with what it becomes once settled."""
-    return _blank(store, change.id, owner) | {
+def _noted(change: Change, *, held: bool) -> dict[str, object]:
+    """What a row, still counted to its former owner, becomes once settled."""
+    return {
+        "noted_id": change.id,
         "next_hash": change.content_hash,
         "next_mark": mark_of(change.id, change.content_hash or ""),
         "next_owner": change.owner,

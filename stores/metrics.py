@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from stores.errors import ContractBroken
 from stores.evidence import CampaignFigures, Catalogue
-from stores.records import Campaign
+from stores.records import Campaign, Tally
 from stores.sql import chunks, reading, remove_rows, replace_rows, writing
 
 SCHEMA_VERSION = 1
@@ -110,6 +110,18 @@ class EventRow(Struct, frozen=True, kw_only=True):
     campaign_id: str | None = None
     group: str | None = None
     intent: str | None = None
+
+
+class DayFigures(Struct, frozen=True, kw_only=True):
+    """One campaign's impressions and engagement on one day (UTC)."""
+
+    campaign_id: str
+    day: str
+    impressions: int = 0
+    messages: int = 0
+    clicks: int = 0
+    conversions: int = 0
+    weight: float = 0.0
 
 
 class EngagementTotals(Struct, frozen=True, kw_only=True):
@@ -205,18 +217,51 @@ class Metrics:
     def recount(self, campaign_ids: Sequence[str]) -> None:
         """Computes the figures of these campaigns anew, in all and by day, in one transaction."""
         with writing(self._engine) as connection:
-            for batch in chunks(campaign_ids, BATCH_ROWS):
-                for table in (figures, days):
-                    connection.execute(delete(table).where(table.c.campaign_id.in_(batch)))
-                exposed = _exposed_by_campaign(connection, batch)
-                engaged = {row.campaign_id: row for row in connection.execute(_figures_of(batch))}
-                known = engaged.keys() | exposed.keys()
-                if known:
-                    counted = [
-                        _figures_row(campaign_id, engaged.get(campaign_id), exposed.get(campaign_id, 0)) for campaign_id in sorted(known)
-                    ]
-                    connection.execute(insert(figures), counted)
-                connection.execute(insert(days).from_select(list(days.c.keys()), _days_of(batch)))
+            _recount(connection, campaign_ids)
+
+    def replace(self, batches: Iterable[tuple[Sequence[EventRow], Sequence[Campaign]]]) -> int:
+        """Puts these event rows and campaigns, each key once, in place of all, and computes everything from them: one transaction.
+
+        Readers see what was there before until the end. Returns how many rows were put.
+        """
+        put = 0
+        with writing(self._engine) as connection:
+            for table in (events, campaigns, engagement, figures, days):
+                connection.execute(delete(table))
+            for rows, catalogue in batches:
+                put += len(rows) + len(catalogue)
+                if rows:
+                    connection.execute(insert(events), [msgspec.structs.asdict(row) for row in rows])
+                if catalogue:
+                    connection.execute(insert(campaigns), [_stored(campaign) for campaign in catalogue])
+            for users in chunks(connection.scalars(select(events.c.user_id).distinct()).all(), BATCH_ROWS):
+                connection.execute(insert(engagement).from_select(list(engagement.c.keys()), _engagement_of(users)))
+            named = select(events.c.campaign_id).where(events.c.campaign_id.is_not(None))
+            _recount(connection, connection.scalars(union(named, select(campaigns.c.campaign_id))).all())
+        return put
+
+    def events_of(self, user_ids: Sequence[str]) -> dict[str, EventRow]:
+        """The event rows of these customers, by key."""
+        with reading(self._engine) as connection:
+            found = (row for batch in chunks(user_ids, BATCH_ROWS) for row in connection.execute(_rows_of(events, batch)))
+            return {row.key: EventRow(**row._mapping) for row in found}
+
+    def engagement_of(self, user_ids: Sequence[str]) -> dict[tuple[str, str], Tally]:
+        """What is counted of these customers, by customer and campaign."""
+        with reading(self._engine) as connection:
+            found = (row for batch in chunks(user_ids, BATCH_ROWS) for row in connection.execute(_rows_of(engagement, batch)))
+            return {(row.user_id, row.campaign_id): Tally(count=row[2], weight=row[3], last_at_ms=row[4]) for row in found}
+
+    def days(self) -> Iterator[DayFigures]:
+        """Every campaign's days, streamed."""
+        with reading(self._engine) as connection:
+            for row in connection.execution_options(yield_per=BATCH_ROWS).execute(select(days)):
+                yield DayFigures(**row._mapping)
+
+    def groups(self) -> dict[str, str | None]:
+        """The group by which a mailing counts towards each campaign."""
+        with reading(self._engine) as connection:
+            return {row[0]: row[1] for row in connection.execute(select(campaigns.c.campaign_id, campaigns.c.group))}
 
     def catalogue(self) -> Catalogue:
         """All campaigns with their figures, as of one moment."""
@@ -249,6 +294,23 @@ class Metrics:
             by_campaign_weight=by_campaign[1] or 0.0,
             by_day=by_day or 0,
         )
+
+
+def _recount(connection: Connection, campaign_ids: Sequence[str]) -> None:
+    for batch in chunks(campaign_ids, BATCH_ROWS):
+        for table in (figures, days):
+            connection.execute(delete(table).where(table.c.campaign_id.in_(batch)))
+        exposed = _exposed_by_campaign(connection, batch)
+        engaged = {row.campaign_id: row for row in connection.execute(_figures_of(batch))}
+        known = engaged.keys() | exposed.keys()
+        if known:
+            counted = [_figures_row(campaign_id, engaged.get(campaign_id), exposed.get(campaign_id, 0)) for campaign_id in sorted(known)]
+            connection.execute(insert(figures), counted)
+        connection.execute(insert(days).from_select(list(days.c.keys()), _days_of(batch)))
+
+
+def _rows_of(table: Table, user_ids: Sequence[str]) -> Select[Any]:
+    return select(table).where(table.c.user_id.in_(user_ids))
 
 
 def _stored(campaign: Campaign) -> dict[str, object]:

@@ -127,7 +127,7 @@ def slices(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 class Database:
-    """One database, through the operations that every engine here answers alike: by `_id`, by `$in` and by plain equality.
+    """One database, through the operations that every engine here answers alike: by `_id` or its beginning, by `$in` and by plain equality.
 
     Documents are written as `$set` of columns under an `_id` that comes from their content, so a write may be repeated.
     Nothing connects before the first call.
@@ -146,13 +146,24 @@ class Database:
 
     @translated("mongodb", MONGODB_ERRORS)
     def index(self, collection: str, *names: str) -> None:
-        """An ascending index on these columns; making it twice changes nothing."""
-        self._database[collection].create_index([(name, 1) for name in names])
+        """An ascending index on these columns. One that is there is not asked for again: the small local engine would write it again."""
+        keys = [(name, 1) for name in names]
+        if all(index["key"] != keys for index in self._database[collection].index_information().values()):
+            self._database[collection].create_index(keys)
 
     @translated("mongodb", MONGODB_ERRORS)
     def count(self, collection: str) -> int:
-        """How many documents the collection holds, counted, not estimated."""
-        return self._database[collection].count_documents({})
+        """How many documents the collection holds, counted, not estimated.
+
+        This is what the driver's `count_documents` sends, but for an empty `$match`: for that the small local engine reads all documents.
+        """
+        counted = next(self._database[collection].aggregate([{"$group": {"_id": None, "rows": {"$sum": 1}}}]), {"rows": 0})
+        return msgspec.convert(counted["rows"], int)
+
+    @translated("mongodb", MONGODB_ERRORS)
+    def holds(self, collection: str) -> bool:
+        """Whether there is any document in the collection."""
+        return self._database[collection].find_one({}, {"_id": 1}) is not None
 
     @translated("mongodb", MONGODB_ERRORS)
     def one(self, collection: str, key: str) -> Document | None:
@@ -162,6 +173,16 @@ class Database:
     def last(self, collection: str, limit: int, *, by: Sequence[str] = ("_id",)) -> list[Document]:
         """The `limit` documents with the greatest values of these columns, the greatest first."""
         return list(self._database[collection].find({}, sort=[(name, -1) for name in by], limit=limit))
+
+    def descending(self, collection: str, *, by: Sequence[str]) -> Iterator[Document]:
+        """Every document, the greatest values of these columns first, fetched in batches."""
+        with translated("mongodb", MONGODB_ERRORS):
+            yield from self._database[collection].find({}, sort=[(name, -1) for name in by], batch_size=FIND_IDS)
+
+    @translated("mongodb", MONGODB_ERRORS)
+    def beginning(self, collection: str, key: str) -> list[Document]:
+        """The documents whose `_id` begins so, in no order."""
+        return list(self._database[collection].find({"_id": {"$gte": key, "$lt": key + "~"}}))
 
     def find(self, collection: str, where: Mapping[str, object] | None = None, *, only: Sequence[str] = ()) -> Iterator[Document]:
         """Every document whose columns have these values, in no order, fetched in batches; with `only` these columns and `_id`."""

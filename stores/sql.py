@@ -34,7 +34,8 @@ SQL_ERRORS: DriverErrors = {
 def open_engine(settings: Settings) -> Engine:
     """An engine for `settings.sql_url` that connects on first use and waits at most `write_timeout_s` for anything.
 
-    SQLite is opened in write-ahead mode, so that readers never wait for a writer; its folder is made when missing.
+    SQLite is opened in write-ahead mode, so that readers never wait for a writer; its folder is made when missing. Errors
+    do not repeat the rows that a statement was about.
     """
     url = make_url(settings.sql_url)
     if url.get_backend_name() == "sqlite":
@@ -43,13 +44,13 @@ def open_engine(settings: Settings) -> Engine:
     arguments: dict[str, object] = {"connect_timeout": timeout_s}
     if url.get_backend_name() == "postgresql":
         arguments["options"] = f"-c statement_timeout={timeout_s * 1000}"
-    return create_engine(url, pool_pre_ping=True, pool_timeout=timeout_s, connect_args=arguments)
+    return create_engine(url, pool_pre_ping=True, pool_timeout=timeout_s, connect_args=arguments, hide_parameters=True)
 
 
 def _sqlite(url: URL, *, timeout_s: float) -> Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": timeout_s})
+    engine = create_engine(url, connect_args={"timeout": timeout_s}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:

@@ -285,8 +285,21 @@ class Vectors:
 
     def ids(self, name: str) -> Iterator[str]:
         """The ids of all rows, in no order, in bounded memory."""
+        return self._found(name, "")
+
+    def ids_of(self, name: str, user_id: str) -> list[str]:
+        """The ids of one customer's rows, in no order."""
+        return list(self._found(name, f'user_id == "{checked_ids([user_id])[0]}"'))
+
+    def _found(self, name: str, condition: str) -> Iterator[str]:
         key = key_field(name)
-        options = {"batch_size": PAGE_ROWS, "output_fields": [key], "timeout": self._timeout_s, "consistency_level": "Strong"}
+        options = {
+            "filter": condition,
+            "batch_size": PAGE_ROWS,
+            "output_fields": [key],
+            "timeout": self._timeout_s,
+            "consistency_level": "Strong",
+        }
         with translated("milvus", MILVUS_ERRORS):
             pages = self._read(name, lambda: self._client.query_iterator(name, **options))
             while rows := pages.next():
@@ -334,8 +347,20 @@ class Vectors:
         key = key_field(name)
         return {row[key]: np.asarray(row["vector"], np.float32) for row in self._fetch(name, ids, "vector")}
 
-    def _fetch(self, name: str, ids: Iterable[str], field: str) -> list[dict[str, Any]]:
-        fields, checked = [key_field(name), field], checked_ids(ids)
+    def messages(self, name: str, ids: Iterable[str]) -> dict[str, MessageVector]:
+        """The whole rows of these messages, by message_id; unknown ids are left out."""
+        return {
+            row["message_id"]: MessageVector(
+                message_id=row["message_id"],
+                user_id=row["user_id"],
+                timestamp_ms=row["timestamp"],
+                vector=np.asarray(row["vector"], np.float32),
+            )
+            for row in self._fetch(name, ids, "user_id", "timestamp", "vector")
+        }
+
+    def _fetch(self, name: str, ids: Iterable[str], *wanted: str) -> list[dict[str, Any]]:
+        fields, checked = [key_field(name), *wanted], checked_ids(ids)
         rows: list[dict[str, Any]] = []
         for start in range(0, len(checked), IDS_PER_CALL):
             call = partial(self._client.get, name, checked[start : start + IDS_PER_CALL], fields, self._timeout_s)

@@ -1,17 +1,19 @@
 """metrics: the records → SQL: engagement by customer, campaign and day, and the catalogue that the API ranks from."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from platform_assets.automation import on_new_data
-from platform_assets.reconcile import Reconciliation, reconcile, reflected, version_of
+from platform_assets.reconcile import OTHER_VERSION, REBUILT, Reconciliation, Reflection, reconcile, reflected, renew_stamp, version_of
 from platform_assets.resources import RETRY, Stores, surfaced
 from ranking.engagement import EngagementWeights, weight_of
 from stores.evidence import Catalogue
-from stores.ledger import Change, Extent, owners_of
+from stores.ledger import Change, Entry, Extent, owners_of
 from stores.metrics import EventRow
 from stores.records import Campaign, Record, iso
+from stores.sql import chunks
 
 CODE_VERSION = "1"
 LEDGER = "metrics"
@@ -78,11 +80,13 @@ def metrics(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
     """Engagement by customer and campaign, by campaign, and by campaign and day, with the catalogue of campaigns.
 
     A message, click or conversion that names a campaign is engagement, weighted by event and intent; an impression, or
-    a mailing of the campaign's group, is exposure.
+    a mailing of the campaign's group, is exposure. A rebuild, or another version of the figures, replaces everything in one
+    transaction.
     """
     with surfaced():
         plan = plan_of(stores)
-        reflection = reconcile(stores.ledger, MetricsMirror(stores), plan)
+        reason = reason_to_replace(stores, plan)
+        reflection = replace_all(stores, plan, reason) if reason else reconcile(stores.ledger, MetricsMirror(stores), plan)
         catalogue, counts = stores.metrics.catalogue(), stores.metrics.counts()
     context.log.info("metrics: %s", counts)
     return reflected(reflection, plan, campaigns=counts["campaigns"], engagement=dg.MetadataValue.md(campaigns_table(catalogue)))
@@ -115,6 +119,40 @@ def plan_of(stores: Stores) -> Reconciliation:
     return Reconciliation(
         source="raw_docs", target=LEDGER, version=version_of(CODE_VERSION, stores.weights), batch_rows=stores.settings.batch_rows
     )
+
+
+def reason_to_replace(stores: Stores, plan: Reconciliation) -> str | None:
+    """Why every row must be written anew although none is lost, or None."""
+    if "metrics" in stores.rebuild.assets:
+        return REBUILT
+    head = stores.ledger.head(LEDGER)
+    return OTHER_VERSION if head is not None and head.version != plan.version else None
+
+
+def replace_all(stores: Stores, plan: Reconciliation, reason: str) -> Reflection:
+    """Writes every row anew in one transaction; until its end, and after any crash before it, readers see those of before."""
+    began, held, mirror = time.monotonic(), stores.metrics.counts(), MetricsMirror(stores)
+    stores.ledger.distrust(LEDGER, mirror.present())  # first: a run that is cut off from here on leaves everything to the next one
+    renew_stamp(stores.ledger, mirror, plan)
+    put = stores.metrics.replace(rows_of(stores, batch) for batch in chunks(stores.ledger.entries(plan.source), plan.batch_rows))
+    stores.ledger.rewrite(LEDGER, stores.ledger.entries(plan.source))
+    stores.ledger.settle(LEDGER)
+    return Reflection(
+        digest=stores.ledger.digest(LEDGER),
+        entries=stores.ledger.extent(LEDGER).rows,
+        held=put,
+        upserted=put,
+        deleted=max(0, held["events"] + held["campaigns"] - put),
+        seconds=time.monotonic() - began,
+        recovered=reason,
+    )
+
+
+def rows_of(stores: Stores, entries: Sequence[Entry]) -> tuple[list[EventRow], list[Campaign]]:
+    """The event rows and the campaigns of these entries."""
+    found = stores.documents.get([entry.id for entry in entries]).values()
+    records = [event_row(entry, stores.weights) for entry in found if isinstance(entry, Record)]
+    return records, [entry for entry in found if isinstance(entry, Campaign)]
 
 
 def event_row(record: Record, weights: EngagementWeights) -> EventRow:

@@ -8,6 +8,8 @@ import dagster as dg
 import msgspec
 from msgspec import Struct
 
+from platform_assets import erasing
+from platform_assets.automation import FORGET
 from platform_assets.reconcile import Reconciliation, ensure_trust, renew_stamp, version_of
 from platform_assets.resources import RETRY, Stores, surfaced
 from stores.documents import Held, Stored
@@ -15,6 +17,7 @@ from stores.intake import decode_file, file_digest, pending
 from stores.ledger import Change, Extent
 from stores.records import Campaign, Decoded, FileReport, Record, Rejected, Tombstone, content_hash
 from stores.sql import chunks
+from stores.suppression import Suppression
 
 CODE_VERSION = "1"
 LEDGER = "raw_docs"
@@ -35,7 +38,7 @@ class RawDocs:
         self._stores.documents.set_stamp(LEDGER, value)
 
     def intact(self, extent: Extent) -> bool:
-        counts = self._stores.documents.counts()
+        counts = self._stores.documents.counts("raw_docs", "campaigns")
         return extent.held <= counts["raw_docs"] + counts["campaigns"] <= extent.held + extent.unsettled
 
     def present(self) -> Iterator[tuple[str, str]]:
@@ -70,17 +73,21 @@ def raw_docs(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]
     """Customers' conversations and the campaigns, one document each, from the files of the inbox.
 
     Every file is taken once, in name order; it leaves the inbox when each of its records is stored, deleted or in
-    quarantine. The same message_id again replaces the record if its content differs.
+    quarantine. The same message_id again replaces the record if its content differs. Before any file is taken, the records of
+    customers who asked to be forgotten are removed; what comes of them later is counted as suppressed, and not kept.
     """
     with surfaced():
-        plan = Reconciliation(source=LEDGER, target=LEDGER, version=version_of(CODE_VERSION), batch_rows=stores.settings.batch_rows)
-        mirror = RawDocs(stores)
+        plan, mirror = plan_of(stores), RawDocs(stores)
         recovered = ensure_trust(stores.ledger, mirror, plan)
         mirror.recover()
-        waiting = pending(Path(stores.settings.inbox_dir))
-        if waiting:
+        waiting = pending(Path(stores.settings.inbox_dir)) if context.run.job_name != FORGET else []
+        requests = erasing.requests(stores, restored=bool(recovered))
+        suppression = stores.documents.erasures.suppression(stores.settings.erasure_key)
+        if waiting or requests:
             renew_stamp(stores.ledger, mirror, plan)
-        taken = [take(stores, path, run_id=context.run.run_id, log=context.log.info) for path in waiting]
+        for request in requests:
+            erasing.begin(stores, request)
+        taken = [take(stores, path, suppression, run_id=context.run.run_id, log=context.log.info) for path in waiting]
         digest, extent = stores.ledger.digest(LEDGER), stores.ledger.extent(LEDGER)
     reports = [each.report for each in taken if each is not None]
     totals = {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
@@ -111,7 +118,7 @@ def every_record_read_is_accounted_for(stores: dg.ResourceParam[Stores]) -> dg.A
 def ids_are_unique_and_all_in_the_ledger(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
     """MongoDB holds exactly as many records and campaigns as its ledger names, and no write is unsettled."""
     with surfaced():
-        counts, extent = stores.documents.counts(), stores.ledger.extent(LEDGER)
+        counts, extent = stores.documents.counts("raw_docs", "campaigns", "quarantine"), stores.ledger.extent(LEDGER)
     stored = counts["raw_docs"] + counts["campaigns"]
     return dg.AssetCheckResult(
         passed=stored == extent.held and extent.unsettled == 0,
@@ -124,7 +131,7 @@ def ids_are_unique_and_all_in_the_ledger(stores: dg.ResourceParam[Stores]) -> dg
     )
 
 
-def take(stores: Stores, path: Path, *, run_id: str, log) -> FileTaken | None:
+def take(stores: Stores, path: Path, suppression: Suppression, *, run_id: str, log) -> FileTaken | None:
     """Takes one file in full and removes it; None where a file of this name and content was taken before."""
     began, digest = time.monotonic(), file_digest(path)
     if stores.documents.taken(path.name, digest):
@@ -134,8 +141,9 @@ def take(stores: Stores, path: Path, *, run_id: str, log) -> FileTaken | None:
     report = FileReport(name=path.name, sha256=digest, sequence=stores.documents.next_sequence(), run_id=run_id)
     decoded = enumerate(decode_file(path, max_record_bytes=stores.settings.max_record_bytes), start=1)
     for batch in chunks(decoded, stores.settings.batch_rows):
-        report = take_batch(stores, report, batch)
+        report = take_batch(stores, report, batch, suppression)
     stores.ledger.settle(LEDGER)
+    stores.documents.quarantine.replayed(path.name)
     report = msgspec.structs.replace(report, taken_at_ms=time.time_ns() // 1_000_000)
     stores.documents.put_file(report)
     path.unlink()
@@ -144,14 +152,16 @@ def take(stores: Stores, path: Path, *, run_id: str, log) -> FileTaken | None:
     return FileTaken(report, seconds)
 
 
-def take_batch(stores: Stores, report: FileReport, batch: Sequence[tuple[int, Decoded]]) -> FileReport:
+def take_batch(stores: Stores, report: FileReport, batch: Sequence[tuple[int, Decoded]], suppression: Suppression) -> FileReport:
     """Stores one batch of a file and returns the report with these records counted."""
-    rejected = [entry for _, entry in batch if isinstance(entry, Rejected)]
+    kept = [(line, entry) for line, entry in batch if not suppression.covers(entry)]
+    rejected = [entry for _, entry in kept if isinstance(entry, Rejected)]
     stores.documents.put_quarantined(report, rejected)
-    latest = {entry.key: (line, entry) for line, entry in batch if not isinstance(entry, Rejected)}
+    latest = {entry.key: (line, entry) for line, entry in kept if not isinstance(entry, Rejected)}
     held = stores.documents.held(latest)
     upserts, changes, counts = [], [], dict.fromkeys(COUNTS, 0)
-    counts |= {"read": len(batch), "quarantined": len(rejected), "superseded": len(batch) - len(rejected) - len(latest)}
+    counts |= {"read": len(batch), "quarantined": len(rejected), "suppressed": len(batch) - len(kept)}
+    counts["superseded"] = len(kept) - len(rejected) - len(latest)
     for key, (line, entry) in latest.items():
         before = held.get(key)
         outcome, change = decide(entry, before)
@@ -178,6 +188,11 @@ def decide(entry: Record | Campaign | Tombstone, before: Held | None) -> tuple[s
     if before.content_hash == fingerprint:
         return "unchanged", None
     return "changed", Change(entry.key, fingerprint, owner, before.owner if before.owner != owner else None)
+
+
+def plan_of(stores: Stores) -> Reconciliation:
+    """MongoDB follows nothing: what it holds is the truth."""
+    return Reconciliation(source=LEDGER, target=LEDGER, version=version_of(CODE_VERSION), batch_rows=stores.settings.batch_rows)
 
 
 def files_table(reports: Sequence[FileReport]) -> str:

@@ -5,12 +5,14 @@ import time
 import dagster as dg
 
 from platform_assets.automation import on_new_data
+from platform_assets.rebuilding import NAMES, RELEASES_KEPT
 from platform_assets.reconcile import version_of
 from platform_assets.resources import RETRY, Stores, surfaced
+from stores.errors import ContractBroken
 from stores.records import Release
+from stores.vectors import STATE
 
 CODE_VERSION = "1"
-COLLECTIONS_KEPT = 2  # the current release's and its predecessor's: readers may still be inside the latter
 
 
 @dg.asset(
@@ -26,19 +28,21 @@ COLLECTIONS_KEPT = 2  # the current release's and its predecessor's: readers may
 def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
     """The generation that answers are tied to: a number that only grows, durable in MongoDB and copied to Redis.
 
-    The same data, code and settings give no new release. Publishing is the last thing a refresh does, so a refresh
-    that fails publishes nothing and answers stay tied to the release before.
+    The same data, code and settings give no new release, unless a rebuild was asked for. Publishing is the last thing a
+    refresh does, so one that fails publishes nothing and answers stay tied to the release before. What neither this
+    release nor its predecessor needs in Milvus, such as the rest of a rebuild that was cut off, is dropped afterwards.
     """
     with surfaced():
         latest = stores.documents.latest_release()
         digest = digest_of(stores)
-        unchanged = latest is not None and latest.digest == digest
+        unchanged = latest is not None and latest.digest == digest and (not stores.rebuild.assets or latest.run_id in stores.rebuild.runs)
         current = latest if latest is not None and unchanged else new_release(stores, latest, digest=digest, run_id=context.run.run_id)
         if not unchanged:
             stores.documents.put_release(current)
-        stores.documents.confirm(latest_sequence(stores))
+        if (sequence := latest_sequence(stores)) != stores.documents.confirmed():
+            stores.documents.confirm(sequence)
         stores.cache.publish(current)
-        retired = [] if unchanged else retire(stores)
+        retired = retire(stores)
     context.log.info("release %d %s", current.number, "stands: nothing changed" if unchanged else "is published")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{current.number}-{current.digest}"),
@@ -73,8 +77,16 @@ def digest_of(stores: Stores) -> str:
 
 
 def new_release(stores: Stores, latest: Release | None, *, digest: str, run_id: str) -> Release:
-    """The release after `latest`, with what the stores hold now."""
-    counts, figures = stores.documents.counts(), stores.metrics.counts()
+    """The release after `latest`, with what the stores hold now.
+
+    Raises:
+        ContractBroken: the vectors that it would name are not those of the records, as where `release` is run by itself.
+    """
+    if stores.ledger.digest(stores.collections.ledger) != stores.ledger.digest("raw_docs"):
+        raise ContractBroken(
+            "milvus", f"{stores.collections.messages} does not reflect the records: launch the refresh or the rebuild again"
+        )
+    counts, figures = stores.documents.counts("raw_docs", "campaigns"), stores.metrics.counts()
     extent = stores.ledger.extent(stores.collections.ledger)
     return Release(
         number=latest.number + 1 if latest else 1,
@@ -105,10 +117,20 @@ def latest_sequence(stores: Stores) -> int:
 
 
 def retire(stores: Stores) -> list[str]:
-    """Drops the vector collections, and their ledgers, that neither the current release nor its predecessor names."""
-    kept = {name for each in stores.documents.releases(COLLECTIONS_KEPT) for name in (each.message_vectors, each.user_vectors)}
-    retired = [name for name in stores.vectors.collections() if name not in kept]
+    """Drops the collections that nobody needs any more, with their ledgers."""
+    retired = abandoned(stores)
     for name in retired:
         stores.vectors.drop(name)
+        stores.vectors.delete(STATE, [name])
         stores.ledger.forget(name)
     return retired
+
+
+def abandoned(stores: Stores) -> list[str]:
+    """The collections, and the ledgers of such, that neither this run nor the current release nor its predecessor names, in order.
+
+    One run writes at a time, so what no release names and this run does not write was left by one that was cut off.
+    """
+    needed = {name for each in stores.documents.releases(RELEASES_KEPT) for name in (each.message_vectors, each.user_vectors)}
+    ledgers = {name for name in stores.ledger.stores() if name.startswith(NAMES)}
+    return sorted(ledgers.union(stores.vectors_as_found.collections()) - needed - {stores.collections.messages, stores.collections.users})

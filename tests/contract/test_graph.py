@@ -284,6 +284,19 @@ def test_a_forgotten_campaign_stays_while_customers_are_tied_to_it_and_is_swept_
     assert graph.counts() == dict.fromkeys(graph.counts(), 0) | {"Campaign": 1}
 
 
+def test_a_campaign_comes_back_with_what_was_computed_for_it(graph: Graph) -> None:
+    everyone = customers(40, seed=3)
+    graph.put_campaigns([Campaign(campaign_id=CAMPAIGNS[0], name="Tent Week", category="camping")])
+    load(graph, everyone)
+    found = graph.campaigns([*CAMPAIGNS, "c_unheard"])
+    assert found.keys() == set(CAMPAIGNS)
+    assert {(a, b): n for a, node in found.items() for b, n in node.attracts.items()} == attraction(everyone)
+    assert {(a, b): n for a, node in found.items() for b, n in node.shares.items()} == shared(everyone)
+    assert (found[CAMPAIGNS[0]].known, found[CAMPAIGNS[0]].name, found[CAMPAIGNS[0]].category) == (True, "Tent Week", "camping")
+    assert (found[CAMPAIGNS[1]].known, found[CAMPAIGNS[1]].name) == (False, None)
+    assert set(graph.intent_ids()) == set(INTENTS)
+
+
 def test_a_campaign_that_records_named_first_becomes_known(graph: Graph, settings: Settings) -> None:
     graph.put_customers([CustomerTies(user_id="u_1", shown={"c_1": Tally(count=1, weight=0.0, last_at_ms=1)})])
     assert stored(settings, "MATCH (c:Campaign) RETURN c.id, c.known") == {("c_1",): False}

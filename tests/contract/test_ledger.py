@@ -117,6 +117,21 @@ def test_a_distrusted_store_takes_up_everything_and_drops_what_only_it_holds(led
     }
 
 
+def test_entries_are_read_by_id_and_an_unsettled_one_has_no_hash(ledger: Ledger) -> None:
+    ledger.rewrite("source", entries(b="1", c="3", a="2"))
+    ledger.intend("source", [Change("m:b", "4", "u_b")])
+    assert list(ledger.entries("source")) == [Entry("m:a", "2", "u_a"), Entry("m:b", "", "u_b"), Entry("m:c", "3", "u_c")]
+    assert list(ledger.owners("source")) == ["u_a", "u_b", "u_c"]
+    assert ledger.known("source", ["m:a", "m:x", "m:b"]) == {"m:a", "m:b"}
+    assert list(ledger.entries("another")) == []
+
+
+def test_a_ledger_is_written_while_it_is_read(ledger: Ledger) -> None:
+    ledger.rewrite("source", entries(**{f"n{n}": "1" for n in range(2500)}))
+    ledger.rewrite("target", ledger.entries("source"))
+    assert ledger.digest("target") == ledger.digest("source")
+
+
 def test_touched_keys_last_until_they_are_settled(ledger: Ledger) -> None:
     ledger.touch("target", {"c_2", "c_1"})
     ledger.touch("target", {"c_2", "c_3"})

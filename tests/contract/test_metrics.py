@@ -2,11 +2,12 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine
 
-from stores.errors import ContractBroken
+from stores.errors import ContractBroken, Unavailable
 from stores.evidence import CampaignFigures
 from stores.metrics import EventRow, Metrics, state
 from stores.records import Campaign
@@ -127,6 +128,49 @@ def test_any_history_ends_in_the_figures_of_a_load_from_nothing(metrics: Metrics
     assert {c: f.weight for c, f in figures.items() if f.customers} == dict(weight)
     totals = metrics.totals()
     assert totals.events == totals.by_customer == totals.by_campaign == totals.by_day == sum(each.weight > 0 for each in records.values())
+
+
+def contents(metrics: Metrics) -> tuple[object, ...]:
+    users = ["u_1", "u_2", "u_3", "u_old"]
+    days = sorted(metrics.days(), key=lambda day: (day.campaign_id, day.day))
+    return metrics.catalogue(), metrics.events_of(users), metrics.engagement_of(users), days, metrics.groups(), metrics.counts()
+
+
+def test_replacing_everything_ends_as_putting_it_would_and_readers_see_nothing_before_the_end(metrics: Metrics) -> None:
+    rows = [
+        row("1", "u_1", "click", "c_1", at_ms=5),
+        row("2", "u_2", "mailing", group="spring"),
+        row("3", "u_3", "impression", "c_2"),
+        row("4", "u_1", "message"),
+    ]
+    catalogue = [Campaign(campaign_id="c_1", name="One", group="spring"), Campaign(campaign_id="c_3", name="Three")]
+    put(metrics, rows, catalogue=catalogue)
+    expected = contents(metrics)
+    old = [row("old", "u_old", "conversion", "c_old"), row("1", "u_2", "conversion", "c_1")]
+    put(metrics, old, gone=[each.key for each in rows[1:]], catalogue=[Campaign(campaign_id="c_1", name="Before")])
+    before = contents(metrics)
+
+    def batches() -> Iterator[tuple[list[EventRow], list[Campaign]]]:
+        yield rows[:2], []
+        assert contents(metrics) == before
+        yield rows[2:], catalogue
+        assert contents(metrics) == before
+
+    assert metrics.replace(batches()) == 6
+    assert contents(metrics) == expected
+
+
+def test_a_replacement_that_is_cut_off_changes_nothing(metrics: Metrics) -> None:
+    put(metrics, [row("1", "u_1", "click", "c_1")])
+    before = contents(metrics)
+
+    def batches() -> Iterator[tuple[list[EventRow], list[Campaign]]]:
+        yield [row("2", "u_2", "click", "c_1")], []
+        raise Unavailable("mongodb", "it died")
+
+    with pytest.raises(Unavailable):
+        metrics.replace(batches())
+    assert contents(metrics) == before
 
 
 def test_keys_name_every_record_with_its_customer_and_every_campaign(metrics: Metrics) -> None:

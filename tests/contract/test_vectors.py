@@ -81,6 +81,15 @@ def test_thousands_of_rows_come_back_as_they_were_written(vectors: Vectors) -> N
     assert sorted(vectors.ids(USERS)) == sorted(written)
 
 
+def test_a_message_comes_back_with_its_customer_and_its_time(vectors: Vectors) -> None:
+    (vector,) = directions(1)
+    vectors.upsert_messages(MESSAGES, [message("m_1", vector)])
+    found = vectors.messages(MESSAGES, ["m_1", "m_2"])
+    assert found.keys() == {"m_1"}
+    assert (found["m_1"].user_id, found["m_1"].timestamp_ms) == ("u_1", 1_700_000_000_123)
+    assert_same({"m_1": found["m_1"].vector}, {"m_1": vector})
+
+
 def test_a_written_row_is_there_for_the_next_call(vectors: Vectors, milvus: Settings) -> None:
     for n, vector in enumerate(directions(5)):
         vectors.upsert_users(USERS, {f"u_{n}": vector})

@@ -8,7 +8,10 @@ import dagster as dg
 import msgspec
 
 from platform_assets.definitions import definitions_on
+from platform_assets.rebuilding import TAG
 from platform_assets.resources import Stores, stores_at
+from platform_assets.verification.comparison import Verification
+from platform_assets.verification.comparison import verify as compared
 from stores.settings import Settings
 
 _names = itertools.count(1)
@@ -80,6 +83,23 @@ def refresh(settings: Settings, *, selection: list[str] | None = None) -> dg.Exe
         raise_on_error=False,
         asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
     )
+
+
+def rebuild(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:
+    """Runs the rebuild job to its end, whether or not it succeeds: of these assets, or of all."""
+    job = definitions_on(stores_at(settings)).resolve_job_def("rebuild")
+    return job.execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(), raise_on_error=False, tags={TAG: ",".join(assets)} if assets else None
+    )
+
+
+def verify(settings: Settings) -> Verification:
+    """All stores compared with the records."""
+    stores = Stores(settings)
+    try:
+        return compared(stores)
+    finally:
+        stores.close()
 
 
 def said(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:

@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from platform_assets.assets import embeddings, graph, metrics, raw_docs, release, vectors
-from platform_assets.definitions import defs
-from platform_assets.resources import Stores
-from stores.records import CustomerTies, FileReport, Tally
+from platform_assets.definitions import definitions_on, defs
+from platform_assets.resources import Stores, stores_at
+from platform_assets.verification import check
+from stores.records import Campaign, CustomerTies, FileReport, Tally
 from stores.settings import Settings
 from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, opened, refresh
 
@@ -59,6 +60,10 @@ def publish_another_release(stores: Stores) -> None:
     stores.cache.publish(replace(latest, number=latest.number + 1))
 
 
+def rename_a_campaign(stores: Stores) -> None:
+    stores.graph.put_campaigns([Campaign(campaign_id="c_tents", name="Another name")])
+
+
 BROKEN: dict[Callable[[Stores], None], dg.AssetChecksDefinition] = {
     lose_a_record: raw_docs.ids_are_unique_and_all_in_the_ledger,
     miscount_a_file: raw_docs.every_record_read_is_accounted_for,
@@ -69,7 +74,9 @@ BROKEN: dict[Callable[[Stores], None], dg.AssetChecksDefinition] = {
     change_a_tie: graph.every_record_that_names_a_campaign_has_its_tie,
     add_an_event_without_record: metrics.figures_add_up_to_the_records,
     publish_another_release: release.the_published_release_is_the_latest,
+    rename_a_campaign: check.every_store_holds_what_the_records_say,
 }
+BROKEN_ELSEWHERE = {"nobody_who_was_forgotten_has_come_back"}  # in test_erasure.py, where somebody is forgotten first
 
 
 @pytest.mark.parametrize("tamper", BROKEN, ids=lambda tamper: tamper.__name__)
@@ -83,7 +90,7 @@ def test_a_check_holds_until_what_it_promises_is_broken(settings: Settings, tamp
 
 def test_every_check_is_broken_by_some_test() -> None:
     names = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
-    assert {key.name for check in BROKEN.values() for key in check.check_keys} == names
+    assert {key.name for check in BROKEN.values() for key in check.check_keys} | BROKEN_ELSEWHERE == names
 
 
 def test_a_failing_check_holds_the_release_back(settings: Settings) -> None:
@@ -101,6 +108,10 @@ def test_a_failing_check_holds_the_release_back(settings: Settings) -> None:
 
 def passes(check: dg.AssetChecksDefinition, settings: Settings) -> bool:
     """Whether a check holds when it is run by itself."""
-    found = check(stores=opened(settings))
-    assert isinstance(found, dg.AssetCheckResult)
-    return bool(found.passed)
+    (key,) = check.check_keys
+    job = dg.define_asset_job("by_itself", dg.AssetSelection.checks(key))
+    definitions = dg.Definitions.merge(definitions_on(stores_at(settings)), dg.Definitions(jobs=[job]))
+    by_itself = definitions.resolve_job_def("by_itself")
+    result = by_itself.execute_in_process(instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
+    return found.passed

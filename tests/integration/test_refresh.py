@@ -1,13 +1,16 @@
 """What a refresh does to the stores: files in, every store in step, a release at the end."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from local.engines import RunningEngines
+from local.engines import ADDRESSES, RunningEngines
 from ranking.engagement import ties_of
 from stores.records import Campaign
 from stores.settings import Settings
+from tests.data_files import data_files, written
 from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, refresh, said, versions
 
 SPOKEN = {"m1", "m3", "m5"}
@@ -61,6 +64,15 @@ def test_a_rerun_changes_nothing_and_says_so(loaded: Settings) -> None:
     release = opened(loaded).documents.latest_release()
     assert release is not None
     assert release.number == 1
+
+
+def test_a_refresh_with_nothing_new_writes_to_no_store(loaded: Settings, engines: RunningEngines) -> None:
+    if set(engines.names) != set(ADDRESSES):
+        pytest.skip("these servers were not started by the tests, which therefore do not see their files")
+    assert refresh(loaded).success  # what is written late, after the load, is written now
+    before = data_files(engines, Path(loaded.sql_url.removeprefix("sqlite:///")))
+    assert refresh(loaded).success
+    assert written(before, data_files(engines, Path(loaded.sql_url.removeprefix("sqlite:///")))) == []
 
 
 def test_one_changed_one_new_and_one_deleted_record_flow_through(loaded: Settings) -> None:

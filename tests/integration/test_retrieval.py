@@ -148,6 +148,14 @@ async def test_a_new_release_outdates_every_answer_at_once(seeded: Settings) -> 
     assert "c_101" not in ids(answer)
 
 
+async def test_while_a_new_release_is_being_read_nobody_is_answered_from_the_one_before(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        await api.get("/recommendations/u_001")
+        release(seeded, 2)
+        answers = await asyncio.gather(*(api.get(f"/recommendations/u_{n:03d}") for n in range(1, 9)))
+    assert {answer.headers["X-Release"] for answer in answers} == {"2"}
+
+
 async def test_what_is_heard_of_a_customer_outdates_their_answers_only(seeded: Settings) -> None:
     async with serving(seeded) as api:
         for user_id in ("u_001", "u_002"):

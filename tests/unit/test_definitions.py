@@ -7,8 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from local import dagster_runs
 from platform_assets import assets
+from platform_assets.automation import VERIFICATION, rebuild, refresh, verify
 from platform_assets.definitions import defs
+from platform_assets.rebuilding import ASSETS, TAG
 
 GRAPH = defs.resolve_asset_graph()
 KEYS = {key.to_user_string() for key in GRAPH.get_all_asset_keys()}
@@ -19,6 +22,7 @@ EDGES = {
     "graph": {"raw_docs"},
     "metrics": {"raw_docs"},
     "release": {"vectors", "graph", "metrics"},
+    "erasures": {"release"},
 }
 
 
@@ -51,7 +55,10 @@ def test_every_asset_says_who_owns_it_what_it_is_and_how_it_is_checked(name: str
 
 def test_everything_a_reader_depends_on_blocks_the_release() -> None:
     checks = {key.name: defs.resolve_asset_graph().get(key).blocking for key in GRAPH.asset_check_keys}
-    assert {name for name, blocking in checks.items() if not blocking} == {"the_published_release_is_the_latest"}
+    assert {name for name, blocking in checks.items() if not blocking} == {
+        "the_published_release_is_the_latest",
+        "every_store_holds_what_the_records_say",
+    }
 
 
 def test_the_sensor_and_the_schedule_launch_the_same_job_and_are_on() -> None:
@@ -60,6 +67,20 @@ def test_the_sensor_and_the_schedule_launch_the_same_job_and_are_on() -> None:
     assert inbox.job_name == nightly.job_name == "refresh"
     assert inbox.default_status == dg.DefaultSensorStatus.RUNNING
     assert nightly.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+def test_only_the_nightly_verification_looks_through_everything() -> None:
+    schedule = defs.get_repository_def().get_schedule_def("nightly_verification")
+    assert (schedule.job_name, schedule.default_status) == ("verify", dg.DefaultScheduleStatus.RUNNING)
+    steps = {job.name: {node.name for node in defs.resolve_job_def(job.name).nodes} for job in (refresh, rebuild, verify)}
+    assert steps["verify"] == {VERIFICATION.name}
+    assert VERIFICATION.name not in steps["refresh"] | steps["rebuild"]
+    assert steps["refresh"] == steps["rebuild"] > KEYS
+
+
+def test_the_command_and_the_job_speak_of_rebuilds_in_the_same_words() -> None:
+    assert (rebuild.name, TAG, ASSETS) == (dagster_runs.REBUILD, dagster_runs.REBUILD_TAG, dagster_runs.REBUILDABLE)
+    assert defs.resolve_job_def("rebuild").tags[TAG] == ",".join(ASSETS)
 
 
 def test_importing_the_definitions_connects_to_nothing() -> None:

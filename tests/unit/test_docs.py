@@ -103,6 +103,17 @@ def test_every_command_that_is_named_exists_and_every_command_is_named() -> None
     assert named == set(main.commands)
 
 
+def test_what_shows_a_guarantee_exists() -> None:
+    page = (ROOT / "docs/guarantees.md").read_text()
+    written = {name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)\(", file.read_text())}
+    named = set(re.findall(r"`(test_\w+)`", page))
+    files = set(re.findall(r"`((?:tests|benchmarks)/[\w/]+\.py)`", page))
+    assert len(named) > 10
+    assert len(files) > 3
+    assert named - written == set()
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
 def test_every_target_of_make_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"^(?:\$ )?make ([a-z-]+)", commands_in(TEXT), re.MULTILINE))

@@ -1,0 +1,1 @@
+"""Every store compared with the records, entry by entry, in bounded memory and without writing anything."""
