@@ -19,6 +19,8 @@ DAEMONS = "query { instance { daemonHealth { allDaemonStatuses { daemonType requ
 LAUNCH = """mutation ($execution: ExecutionParams!) { launchRun(executionParams: $execution) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+UNFINISHED = """query { runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}) {
+  ... on Runs { results { runId } } } }"""
 SENSOR = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
   ... on Sensor { name sensorState { status } targets { pipelineName } } } }"""
 DRY_RUN = """mutation ($selector: SensorSelector!, $cursor: String) { sensorDryRun(selectorData: $selector, cursor: $cursor) {
@@ -43,6 +45,10 @@ class DagsterUI:
     def assets(self) -> dict[str, dict[str, Any]]:
         """Every asset's node by its key."""
         return {"/".join(node["assetKey"]["path"]): node for node in self.ask(ASSETS)["assetNodes"]}
+
+    def idle(self) -> bool:
+        """Whether no run is under way or waiting."""
+        return self.ask(UNFINISHED)["runsOrError"]["results"] == []
 
     def materialize_all(self, names: list[str]) -> str:
         """What the button does: one run of the hidden job of all assets. The run's id."""

@@ -88,6 +88,7 @@ def test_a_file_that_lands_in_the_inbox_reaches_the_answers_by_itself(settings: 
 def test_the_ui_shows_the_asset_graph_with_green_checks(ui: DagsterUI) -> None:
     (location,) = ui.ask(WORKSPACE)["workspaceOrError"]["locationEntries"]
     assert (location["loadStatus"], location["locationOrLoadError"]["__typename"]) == ("LOADED", "RepositoryLocation")
+    wait_for("the end of the refresh, whose last checks come after its release", ui.idle)
     nodes = ui.assets()
     assert sorted(nodes) == ASSETS
     for node in nodes.values():
