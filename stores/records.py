@@ -155,7 +155,8 @@ class FileReport(Struct, frozen=True, kw_only=True):
 
 
 class Release(Struct, frozen=True, kw_only=True):
-    """The generation that readers trust. `number` only ever grows; equal `digest` means equal answers."""
+    """The generation that readers trust. `number` only ever grows; equal `digest` means equal data, code and settings, and equal
+    `stamps` that the stores were not written since, nor lost and filled again."""
 
     number: int
     digest: str
@@ -165,6 +166,7 @@ class Release(Struct, frozen=True, kw_only=True):
     dimension: int
     sequence: int
     rows: dict[str, int] = {}
+    stamps: dict[str, str] = {}
     newest_record_ms: int = 0
     released_at_ms: int = 0
     run_id: str = ""

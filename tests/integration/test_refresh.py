@@ -194,6 +194,7 @@ def test_a_store_that_was_lost_is_built_again_without_being_told(loaded: Setting
     assert "lost" in str(said(result, lost)["recovered"])
     stores = opened(loaded)
     assert (stores.vectors.count(stores.collections.messages), stores.graph.counts(), stores.metrics.counts()) == before
+    assert said(result, "release")["outcome"] == "a new release"  # what was answered from the empty store is outdated
 
 
 def test_rows_that_no_record_stands_for_vanish_when_a_store_is_restored(loaded: Settings) -> None:
