@@ -38,7 +38,7 @@ def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
         digest, stamps = digest_of(stores), stamps_of(stores)
         same = latest is not None and (latest.digest, latest.stamps) == (digest, stamps)
         unchanged = latest is not None and same and (not stores.rebuild.assets or latest.run_id in stores.rebuild.runs)
-        current = latest if latest is not None and unchanged else new_release(stores, latest, digest=digest, stamps=stamps, run_id=context.run.run_id)
+        current = latest if latest is not None and unchanged else new_release(stores, latest, digest, stamps, run_id=context.run.run_id)
         if not unchanged:
             stores.documents.put_release(current)
         if (sequence := latest_sequence(stores)) != stores.documents.confirmed():
@@ -83,7 +83,7 @@ def stamps_of(stores: Stores) -> dict[str, str]:
     return {name: head.stamp for name in (stores.collections.ledger, "graph", "metrics") if (head := stores.ledger.head(name))}
 
 
-def new_release(stores: Stores, latest: Release | None, *, digest: str, stamps: dict[str, str], run_id: str) -> Release:
+def new_release(stores: Stores, latest: Release | None, digest: str, stamps: dict[str, str], *, run_id: str) -> Release:
     """The release after `latest`, with what the stores hold now.
 
     Raises:
