@@ -12,7 +12,7 @@ from stores.ledger import Change, Extent, owners_of
 from stores.records import Campaign, CustomerTies
 from stores.sql import chunks
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 LEDGER = "graph"
 
 
