@@ -137,12 +137,16 @@ def _as_customers(rows: Rows, profiles: Rows) -> dict[str, CustomerTies]:
     }
 
 
-async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> None:
-    """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has."""
+async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> list[str]:
+    """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has.
+
+    Gives the customers whose profile is another one now.
+    """
     ids = [customer.user_id for customer in batch]
     stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=ids), await _rows(tx, cypher.PROFILES_OF, ids=ids))
     for text, parameters in _changes(batch, stored):
         await (await tx.run(text, parameters)).consume()
+    return [each.user_id for each in batch if each.profile != getattr(stored.get(each.user_id), "profile", Profile())]
 
 
 def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -288,14 +292,13 @@ class Graph:
         for chunk in _chunks(list(campaign_ids), BATCH_IDS):
             self._write(*((text, {"ids": chunk}) for text in cypher.FORGET_CAMPAIGNS))
 
-    def put_customers(self, customers: Sequence[CustomerTies]) -> None:
+    def put_customers(self, customers: Sequence[CustomerTies]) -> list[str]:
         """Makes these customers' ties exactly the given ones: new and changed ones first, stale ones removed last. Idempotent.
 
         A reader sees a batch whole: all its customers before or after. Run `refresh_attraction` afterwards for every campaign
-        that they engaged with before or engage with now.
+        that they engaged with before or engage with now. Gives the customers whose profile is another one than before.
         """
-        for batch in _batches(customers):
-            self._do(partial(_replace, batch=batch))
+        return [user_id for batch in _batches(customers) for user_id in self._do(partial(_replace, batch=batch))]
 
     def delete_customers(self, user_ids: Iterable[str]) -> None:
         """Removes these customers with all their ties; unknown ones are passed over. Idempotent."""
