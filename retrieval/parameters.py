@@ -7,7 +7,7 @@ from litestar.exceptions import ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
-from ranking.eligibility import Filters
+from ranking.eligibility import NO_FILTERS, Filters
 from stores.fields import MAX_LABEL_CHARS, label
 from stores.records import ID_PATTERN
 
@@ -54,6 +54,8 @@ Exclude = Annotated[
 
 def filters_of(channel: str | None, category: str | None, exclude: str | None) -> Filters:
     """What a request narrows the answer to, in one form: labels as intake keeps them, ids in order and once."""
+    if channel is category is exclude is None:
+        return NO_FILTERS
     left_out = tuple(sorted(set(exclude.split(",")))) if exclude else ()
     return Filters(channel=label("channel", channel or ""), category=label("category", category or ""), exclude=left_out)
 

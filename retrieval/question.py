@@ -21,19 +21,18 @@ class Question(Struct, frozen=True, kw_only=True):
     filters: Filters = NO_FILTERS
 
 
-def query_of(question: Question, policy: Policy) -> str:
-    """The same text for the same question under the same rules for all campaigns, whatever order its parts came in.
-
-    The limit alone, then whatever else there is: so an answer under another holdout group or another overall cap is another.
-    """
+def query_of(question: Question, policy: str) -> str:
+    """The same text for the same question under the same `policy` (a digest), whatever order its parts came in."""
     filters = question.filters
-    parts = {
-        "category": filters.category,
-        "channel": filters.channel,
-        "exclude": ",".join(filters.exclude),
-        "policy": "" if policy == NO_POLICY else blake2b(msgspec.json.encode(policy), digest_size=8).hexdigest(),
-    }
-    return "&".join((str(question.limit), *([urlencode(told)] if (told := {name: part for name, part in parts.items() if part}) else ())))
+    if filters == NO_FILTERS and not policy:
+        return str(question.limit)
+    parts = {"category": filters.category, "channel": filters.channel, "exclude": ",".join(filters.exclude), "policy": policy}
+    return f"{question.limit}&{urlencode({name: part for name, part in parts.items() if part})}"
+
+
+def digest_of(policy: Policy) -> str:
+    """What tells answers under these rules for all campaigns from others, and nothing of the secret in them; "" where there are none."""
+    return "" if policy == NO_POLICY else blake2b(msgspec.json.encode(policy), digest_size=8).hexdigest()
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -35,7 +35,7 @@ from retrieval.explaining import Reveal, explained
 from retrieval.flights import Flights
 from retrieval.generation import Generation, Generations
 from retrieval.problems import Overdue, UnknownCampaign
-from retrieval.question import Question, query_of
+from retrieval.question import Question, digest_of, query_of
 from retrieval.schemas import Recommendation, Recommendations, RetrievalSource
 from retrieval.why_not import why_not
 from stores.cache import ERASED, CacheReader, CacheView, Entry
@@ -100,6 +100,7 @@ class Recommender:
         self._generations = generations
         self._settings = settings
         self._tuning = tuning
+        self._policy = digest_of(tuning.policy)
         self._pseudonym_key = settings.pseudonym_key.encode() or secrets.token_bytes(32)
         self._turns = asyncio.Semaphore(settings.max_concurrent_answers)
         self._flights: Flights[Answer] = Flights()
@@ -117,7 +118,7 @@ class Recommender:
             Overdue: it took too long.
         """
         asked = Question(user_id=user_id, limit=limit, filters=filters)
-        query = query_of(asked, self._tuning.policy)
+        query = query_of(asked, self._policy)
         view = await self._view(user_id, query)
         if (hit := self._fresh(view)) is not None:
             return hit
@@ -136,7 +137,7 @@ class Recommender:
         Raises what `answer` raises.
         """
         asked = Question(user_id=user_id, limit=limit, filters=filters)
-        computed = await self._compute(asked, await self._view(user_id, query_of(asked, self._tuning.policy)))
+        computed = await self._compute(asked, await self._view(user_id, query_of(asked, self._policy)))
         body = explained(
             computed.customer,
             computed.ranking,
@@ -154,7 +155,7 @@ class Recommender:
             UnknownCampaign: there is no campaign of this id.
         """
         asked = Question(user_id=user_id, limit=EVERYTHING, filters=filters)
-        computed = await self._compute(asked, await self._view(user_id, query_of(asked, self._tuning.policy)))
+        computed = await self._compute(asked, await self._view(user_id, query_of(asked, self._policy)))
         lineup = computed.generation.lineup
         if campaign_id not in lineup.catalogue.campaigns:
             raise UnknownCampaign(campaign_id)
