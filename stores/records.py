@@ -176,7 +176,7 @@ def iso(timestamp_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds" if timestamp_ms % 1000 else "seconds").replace("+00:00", "Z")
 
 
-class Tally(Struct, frozen=True, kw_only=True):
+class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often, how strongly and how lately one customer met one campaign or voiced one intent.
 
     `times_ms` are the last 100 times that a campaign was shown, in order; of other ties none are kept.
