@@ -134,7 +134,7 @@ def restricted(campaigns: Mapping[str, Campaign]) -> frozenset[str]:
     return frozenset(key for key, each in campaigns.items() if each.rules.audience or each.rules.requires_consent or each.rules.caps)
 
 
-def allowed(campaigns: Mapping[str, Campaign], asking: frozenset[str], who: Standing) -> dict[str, Campaign]:
+def allowed(campaigns: Mapping[str, Campaign], asking: frozenset[str], who: Standing) -> Mapping[str, Campaign]:
     """Those of the running `campaigns` that the customer may be offered; `asking` are the restricted ones among them.
 
     Where nothing is asked for and no channel is refused, only restricted campaigns and the customer's own need a look.
@@ -144,7 +144,7 @@ def allowed(campaigns: Mapping[str, Campaign], asking: frozenset[str], who: Stan
     open_to_all = who.filters == NO_FILTERS and all(who.profile.consent.values())
     looked_at = (asking | who.own.keys()) & campaigns.keys() if open_to_all else campaigns.keys()
     out = {key for key in looked_at if next(exclusions(campaigns[key], who), None)}
-    return {key: campaign for key, campaign in campaigns.items() if key not in out}
+    return {key: campaign for key, campaign in campaigns.items() if key not in out} if out else campaigns
 
 
 def removed(campaigns: Mapping[str, Campaign], who: Standing) -> dict[Rule, int]:
