@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
 from ranking.eligibility import NO_FILTERS, Filters
-from stores.fields import MAX_LABEL_CHARS, label
+from stores.fields import MAX_LABEL_CHARS, Unreadable, label
 from stores.records import ID_PATTERN
 
 MOST_RECOMMENDATIONS = 100
@@ -57,7 +57,20 @@ def filters_of(channel: str | None, category: str | None, exclude: str | None) -
     if channel is category is exclude is None:
         return NO_FILTERS
     left_out = tuple(sorted(set(exclude.split(",")))) if exclude else ()
-    return Filters(channel=label("channel", channel or ""), category=label("category", category or ""), exclude=left_out)
+    return Filters(channel=as_label("channel", channel), category=as_label("category", category), exclude=left_out)
+
+
+def as_label(name: str, given: str | None) -> str | None:
+    """A label as intake keeps it; refused where intake would, and where nothing is left of it: a filter is never passed over."""
+    if given is None:
+        return None
+    try:
+        found, why = label(name, given), "is blank"
+    except Unreadable as exc:
+        found, why = None, str(exc)
+    if found is None:
+        raise ValidationException(detail=why, extra=[{"message": why, "key": name, "source": "query"}])
+    return found
 
 
 async def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -108,6 +108,9 @@ async def test_an_unknown_customer_gets_what_is_popular_and_is_told_so(seeded: S
         ("/recommendations/u_001?limt=3", "limt"),
         ("/recommendations/u_001?channel=", "channel"),
         ("/recommendations/u_001?channel=" + "x" * 129, "channel"),
+        ("/recommendations/u_001?channel=%20", "channel"),
+        ("/recommendations/u_001?channel=a%00b", "channel"),
+        ("/recommendations/u_001?category=" + "%E0%A5%98" * 128, "category"),  # twice as long in the form that is kept
         ("/recommendations/u_001?category=", "category"),
         ("/recommendations/u_001?exclude=", "exclude"),
         ("/recommendations/u_001?exclude=c_1,,c_2", "exclude"),

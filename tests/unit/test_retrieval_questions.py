@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from litestar.exceptions import ValidationException
 
 from ranking.eligibility import NO_FILTERS, NO_POLICY, Filters, Policy
 from retrieval.parameters import EXCLUDED, MOST_EXCLUDED, filters_of
@@ -65,3 +66,11 @@ def test_settings_make_the_rules_for_all_campaigns() -> None:
 def test_a_holdout_group_needs_a_secret(salt: str) -> None:
     with pytest.raises(BadSetting, match=r"^CAMPAIGNS_HOLDOUT_SALT: "):
         policy_of(Settings(holdout_share=0.01, holdout_salt=salt))
+
+
+@pytest.mark.parametrize("given", [" ", "a\0b", "\u0958" * 128])
+def test_a_filter_that_intake_would_not_keep_is_refused_and_never_passed_over(given: str) -> None:
+    with pytest.raises(ValidationException) as refused:
+        filters_of(None, given, None)
+    assert isinstance(refused.value.extra, list)
+    assert refused.value.extra[0]["key"] == "category"
