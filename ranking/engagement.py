@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from stores.records import CustomerTies, Event, Record, Tally
+from stores.records import MOST_IMPRESSION_TIMES, CustomerTies, Event, Profile, Record, Tally
 
 DAY_MS = 86_400_000
 
@@ -35,9 +36,20 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
     """One customer's ties from all of their records, in any order.
 
     Engagement and intents come from what the customer said and did, never from an agent's records. A dismissal or a
-    conversion counts whoever noted it: a no must not get lost. Mailings are exposure and stay out of the graph.
+    conversion counts whoever noted it: a no must not get lost. Of mailings only the groups are kept: they are exposure.
     """
-    ties = CustomerTies(user_id=user_id, engaged_with={}, shown={}, dismissed={}, converted={}, expressed={})
+    records = list(records)
+    mailed = {record.group for record in records if record.event == "mailing" and record.group}
+    ties = CustomerTies(
+        user_id=user_id,
+        engaged_with={},
+        shown={},
+        dismissed={},
+        converted={},
+        expressed={},
+        profile=profile_of(records),
+        mailed=tuple(sorted(mailed)),
+    )
     marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
     for record in records:
         if record.campaign_id and record.event in marks:
@@ -49,7 +61,34 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
             add(ties.engaged_with, record.campaign_id, record, weight)
         if record.intent:
             add(ties.expressed, record.intent, record, 0.0)
+    for campaign_id, times_ms in impression_times(records).items():
+        ties.shown[campaign_id] = replace(ties.shown[campaign_id], times_ms=times_ms)
     return ties
+
+
+def impression_times(records: Iterable[Record]) -> dict[str, tuple[int, ...]]:
+    """When each campaign was shown, the last 100 times, in order."""
+    times: dict[str, list[int]] = {}
+    for record in records:
+        if record.event == "impression" and record.campaign_id:
+            times.setdefault(record.campaign_id, []).append(record.timestamp_ms)
+    return {campaign_id: tuple(sorted(found)[-MOST_IMPRESSION_TIMES:]) for campaign_id, found in times.items()}
+
+
+def profile_of(records: Iterable[Record]) -> Profile:
+    """What was stated of a customer last, field by field: consent by channel, suppression, each attribute.
+
+    Of two statements of one moment that with the greater message_id counts, so that the order they came in does not.
+    """
+    consent: dict[str, bool] = {}
+    attributes: dict[str, str] = {}
+    suppressed: bool | None = None
+    stated = ((record.timestamp_ms, record.message_id, record.profile) for record in records if record.profile is not None)
+    for _, _, said in sorted(stated, key=lambda each: each[:2]):
+        consent.update(said.consent)
+        attributes.update(said.attributes)
+        suppressed = suppressed if said.suppressed is None else said.suppressed
+    return Profile(consent=consent, suppressed=suppressed, attributes=attributes)
 
 
 def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> None:

@@ -36,6 +36,11 @@ def sentence(campaign_id: str, evidence: Evidence, campaigns: Mapping[str, Campa
             return popular(name, customers, exposed)
 
 
+def nothing_else(campaign_id: str, campaigns: Mapping[str, Campaign]) -> str:
+    """Why a fallback campaign is shown."""
+    return f"{named(campaign_id, campaigns)} is what we have for everybody: nothing else may be offered to you now."
+
+
 def popular(name: str, customers: int, exposed: int) -> str:
     if not customers:
         return f"{name} is open to you; nobody has responded to it yet."

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from stores.records import Campaign
+from stores.records import Campaign, Profile
 
 
 class Neighbour(Struct, frozen=True):
@@ -13,13 +13,17 @@ class Neighbour(Struct, frozen=True):
 
 
 class OwnTie(Struct, frozen=True, kw_only=True):
-    """What this customer did with one campaign. `last_at_ms` is the last engagement; `*_at_ms` are 0 where it never happened."""
+    """What this customer did with one campaign. `last_at_ms` is the last engagement; `*_at_ms` are 0 where it never happened.
+
+    `shown_at_ms` are the times of the last 100 impressions, in order.
+    """
 
     campaign_id: str
     count: int = 0
     weight: float = 0.0
     last_at_ms: int = 0
     shown: int = 0
+    shown_at_ms: tuple[int, ...] = ()
     dismissed_at_ms: int = 0
     converted_at_ms: int = 0
 
@@ -50,13 +54,18 @@ class IntentTie(Struct, frozen=True):
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
-    """Everything one graph query finds around a customer. `known` is False for a customer never heard of."""
+    """Everything one graph query finds around a customer. `known` is False for a customer never heard of.
+
+    `profile` is what was stated of the customer last, `mailed` the groups that they got mailings of.
+    """
 
     known: bool = False
     own: tuple[OwnTie, ...] = ()
     neighbours: tuple[NeighbourTie, ...] = ()
     co_engaged: tuple[CoEngagement, ...] = ()
     intents: tuple[IntentTie, ...] = ()
+    profile: Profile = Profile()
+    mailed: tuple[str, ...] = ()
 
 
 class CampaignFigures(Struct, frozen=True, kw_only=True):
