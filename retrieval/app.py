@@ -12,9 +12,11 @@ from litestar.logging import LoggingConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
+from msgspec import Struct
 
 from ranking.recommend import Tuning
 from retrieval.erasing import Erasing
+from retrieval.feedback import Feedback
 from retrieval.generation import Generations
 from retrieval.health import Probes
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
@@ -35,12 +37,20 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-EXPECTED: set[int | type[Exception]] = {400, 404, 405, NoRelease, Overdue, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 404, 405, 413, NoRelease, Overdue, Unavailable}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
 
 log = logging.getLogger("retrieval")
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """What handlers work with, each by its name here."""
+
+    recommender: Recommender
+    probes: Probes
+    feedback: Feedback
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -49,14 +59,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
-        async with opened(settings) as (recommender, probes):
-            app.state.recommender, app.state.probes = recommender, probes
+        async with opened(settings) as service:
+            app.state.service = service
             yield
 
     return Litestar(
         HANDLERS,
         lifespan=[stores],
-        dependencies={"recommender": provided_recommender, "probes": provided_probes},
+        dependencies={name: provided(name) for name in Service.__struct_fields__},
         exception_handlers=EXCEPTION_HANDLERS,
         before_send=[secured],
         logging_config=LoggingConfig(
@@ -76,15 +86,23 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]]:
+async def opened(settings: Settings) -> AsyncIterator[Service]:
     """Everything that answers are made with, closed in order at the end."""
     tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
+    feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
     recommender = Recommender(
-        cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, tuning=tuning
+        cache=cache,
+        vectors=vectors,
+        graph=graph,
+        generations=generations,
+        erasing=erasing,
+        feedback=feedback,
+        settings=settings,
+        tuning=tuning,
     )
 
     async def ask_graph() -> None:
@@ -100,11 +118,12 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield recommender, probes
+        yield Service(recommender=recommender, probes=probes, feedback=feedback)
     finally:
         await recommender.close()
         await generations.close()
         await erasing.close()
+        await feedback.close()
         for store in (cache, vectors, graph, documents):
             await store.close()
         metrics.close()
@@ -118,14 +137,14 @@ async def warmed(probes: Probes) -> str:
     return health.status
 
 
-async def provided_recommender(state: State) -> Recommender:
-    found: Recommender = state.recommender
-    return found
+def provided(name: str) -> Callable[[State], Awaitable[object]]:
+    """What gives handlers one part of the service, by its name."""
 
+    async def part(state: State) -> object:
+        found: object = getattr(state.service, name)
+        return found
 
-async def provided_probes(state: State) -> Probes:
-    found: Probes = state.probes
-    return found
+    return part
 
 
 async def secured(message: Message, _: Scope) -> None:

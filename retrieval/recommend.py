@@ -8,9 +8,12 @@ What is answered when a store does not answer (`X-Degraded` names it; such answe
 | Milvus             | computed from the graph, the customer's own history and engagement, without similar customers     |
 | Neo4j              | what the cache held under an older release, if nothing was heard of the customer since; else 503: |
 |                    | nobody knows what they dismissed or already have, nor whether they are known at all               |
-| MongoDB            | nothing changes while Redis knows the release in memory; else the release in memory, degraded     |
-| SQL                | the same: its catalogue is in memory, and only a new release makes it read again                  |
+| MongoDB            | cached answers go on. Computed: the release in memory, degraded, where Redis knows that nothing   |
+|                    | was posted of the customer lately; else an older answer since then; else 503, as without Neo4j    |
+| SQL                | the release in memory, degraded where a newer one is published: only that makes it read again     |
 | before any release | 503 "no release yet"; the same stores down before one was ever loaded: 503 naming the store       |
+
+What was posted of a customer since the last refresh counts at once: retrieval.feedback says how.
 
 An answer from an older release is checked against the rules of this moment before it is given.
 
@@ -24,9 +27,12 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ranking.feedback import with_feedback
 from ranking.recommend import Customer, Recommended, Tuning, recommend
 from retrieval.erasing import Erasing
+from retrieval.feedback import Feedback
 from retrieval.flights import Flights
 from retrieval.generation import Generation, Generations
 from retrieval.problems import Overdue
@@ -42,6 +48,7 @@ from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
 from stores.evidence import Neighbour
 from stores.graph import GraphReader
+from stores.records import Record
 from stores.settings import Settings
 from stores.vectors import VectorsReader
 
@@ -78,7 +85,7 @@ class Computed(Struct, frozen=True, kw_only=True):
 class Recommender:
     """Answers for customers. Every call ends within `answer_timeout_s` and a few cache timeouts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what answers are made of
         self,
         *,
         cache: CacheReader,
@@ -86,11 +93,13 @@ class Recommender:
         graph: GraphReader,
         generations: Generations,
         erasing: Erasing,
+        feedback: Feedback,
         settings: Settings,
         tuning: Tuning,
     ) -> None:
         self._cache = cache
         self._erasing = erasing
+        self._feedback = feedback
         self._vectors = vectors
         self._graph = graph
         self._generations = generations
@@ -131,12 +140,18 @@ class Recommender:
         await self._flights.close()
 
     async def _view(self, user_id: str, query: str) -> CacheView | None:
-        """What the cache holds, or None where it does not answer: then nothing is cached either."""
+        """What the cache holds, or None where it does not answer or may not be believed: then nothing is cached either."""
+        if not await self._feedback.redis_knows():
+            return None
         try:
-            return await self._cache.read(user_id, query)
+            view = await self._cache.read(user_id, query)
         except StoreError as exc:
             log.info("the cache is passed by: %s", exc)
+            self._feedback.missed()
             return None
+        if view.release is None:
+            self._feedback.missed()
+        return view
 
     def _fresh(self, view: CacheView | None) -> Answer | None:
         """The cached answer, if it is the one that would be computed now. A Redis older than the release in memory is not believed."""
@@ -191,8 +206,8 @@ class Recommender:
         if view is not None and view.erased:
             return nobody
         if view is not None and view.epoch:
-            return (False, *await self._customer(user_id, generation))
-        found, erased = await asyncio.gather(self._customer(user_id, generation), self._erasing.includes(user_id))
+            return (False, *await self._customer(user_id, generation, view))
+        found, erased = await asyncio.gather(self._customer(user_id, generation, view), self._erasing.includes(user_id))
         if not erased:
             return (False, *found)
         if view is not None:
@@ -206,8 +221,28 @@ class Recommender:
         except StoreError as exc:
             log.info("Redis was not told that a customer is being forgotten: %s", exc)
 
-    async def _customer(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
-        """What the stores say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
+    async def _customer(self, user_id: str, generation: Generation, view: CacheView | None) -> tuple[Customer, tuple[str, ...]]:
+        """What the stores say of a customer, with what was posted since; and the names of those that said nothing."""
+        (customer, missing), (posted, unread) = await asyncio.gather(self._surrounded(user_id, generation), self._posted(user_id, view))
+        around = replace(customer.surroundings, own=with_feedback(customer.surroundings.own, posted))
+        return replace(customer, surroundings=around), (*missing, *unread)
+
+    async def _posted(self, user_id: str, view: CacheView | None) -> tuple[list[Record], tuple[str, ...]]:
+        """What was posted of a customer that no release reflects yet. Where MongoDB is silent, nothing, if Redis knows of nothing.
+
+        Raises:
+            StoreError: MongoDB is silent, and something was or may have been posted: the customer's no may be among it.
+        """
+        try:
+            return (await self._feedback.of([user_id]))[user_id], ()
+        except StoreError as exc:
+            if view is None or view.release is None or view.heard:
+                raise
+            log.warning("what was posted of a customer is not known: %s", exc)
+            return [], (exc.store,)
+
+    async def _surrounded(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
+        """What Milvus and Neo4j say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
         missing: tuple[str, ...] = ()
         has_vector, neighbours = False, list[Neighbour]()
         try:

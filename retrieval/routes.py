@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
+from retrieval import event_routes
 from retrieval.health import Probes
 from retrieval.parameters import QUERY_PARAMETERS, Explain, Limit, UserId, only_known_parameters
 from retrieval.problems import BAD_REQUEST, UNAVAILABLE
@@ -85,4 +86,4 @@ async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-HANDLERS = [recommendations, live, ready, openapi]
+HANDLERS = [recommendations, live, ready, openapi, *event_routes.HANDLERS]

@@ -54,6 +54,25 @@ class ExplainedRecommendations(Struct, frozen=True, kw_only=True):
     retrieval_source: RetrievalSource
 
 
+PostedEvent = Literal["impression", "click", "conversion", "dismissal", "message"]
+
+
+class EventReceipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event: `message_id` is the one that it is known by, `reason` says why it was not taken."""
+
+    status: Literal["accepted", "rejected"]
+    message_id: str | None = None
+    reason: str | None = None
+
+
+class EventsReceipt(Struct, frozen=True, kw_only=True):
+    """What became of the events of one POST, in their order. Those accepted are durable."""
+
+    accepted: int
+    rejected: int
+    events: list[EventReceipt]
+
+
 class StoreHealth(Struct, frozen=True, kw_only=True):
     """Whether a store answers now, and what it said where it does not."""
 
