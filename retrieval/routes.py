@@ -24,6 +24,8 @@ CACHE_STATUS = {
 }
 """What RFC 9211 calls each of our words for the cache's part."""
 
+PUBLIC = "public"
+"""The name of the option of a handler that needs no key. One for operators has the guard `operators_only` of retrieval.entrance."""
 
 EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
 
@@ -61,7 +63,7 @@ def headers(answer: Answer) -> list[tuple[str, str]]:
     return told
 
 
-@get("/health/live", summary="Whether the process runs")
+@get("/health/live", opt={PUBLIC: True}, summary="Whether the process runs")
 async def live() -> Alive:
     """Asks no store."""
     return Alive()
@@ -69,6 +71,7 @@ async def live() -> Alive:
 
 @get(
     "/health/ready",
+    opt={PUBLIC: True},
     summary="Whether answers can be given, and which stores answer",
     responses={503: ResponseSpec(Health, description="New answers cannot be given", generate_examples=False)},
 )
@@ -79,7 +82,7 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Health]:
     return Response(health, status_code=status)
 
 
-@get("/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON, include_in_schema=False)
+@get("/openapi.json", opt={PUBLIC: True}, media_type=OpenAPIMediaType.OPENAPI_JSON, include_in_schema=False)
 async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The schema of this API, OpenAPI 3.1."""
     return request.app.openapi_schema.to_schema()
