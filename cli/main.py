@@ -4,6 +4,7 @@ import click
 
 from cli.export import export
 from cli.forget import forget
+from cli.key import key
 from cli.load import load
 from cli.quarantine import quarantine
 from cli.rebuild import rebuild
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, key):
     main.add_command(command)

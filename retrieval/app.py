@@ -3,25 +3,27 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
-from litestar.datastructures import MutableScopeHeaders, State
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
 from litestar.logging import LoggingConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.types import Message, Scope
 from msgspec import Struct
 
 from ranking.recommend import Tuning
+from retrieval.entrance import Entrance
 from retrieval.erasing import Erasing
 from retrieval.feedback import Feedback
 from retrieval.generation import Generations
 from retrieval.health import Probes
+from retrieval.keys import Keys
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
 from retrieval.recommend import Recommender
-from retrieval.routes import HANDLERS
+from retrieval.routes import HANDLERS, PUBLIC
 from stores.cache import CacheReader
 from stores.documents import DocumentsReader
 from stores.errors import Unavailable
@@ -31,13 +33,7 @@ from stores.settings import Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import VectorsReader
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-EXPECTED: set[int | type[Exception]] = {400, 404, 405, 413, NoRelease, Overdue, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 401, 403, 404, 405, 413, NoRelease, Overdue, Unavailable}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
@@ -63,12 +59,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
             app.state.service = service
             yield
 
-    return Litestar(
+    app = Litestar(
         HANDLERS,
         lifespan=[stores],
         dependencies={name: provided(name) for name in Service.__struct_fields__},
         exception_handlers=EXCEPTION_HANDLERS,
-        before_send=[secured],
         logging_config=LoggingConfig(
             root={"level": "WARNING", "handlers": ["queue_listener"]},
             loggers={"retrieval": {"level": "INFO", "handlers": ["queue_listener"], "propagate": False}},
@@ -83,6 +78,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
     )
+    app.asgi_handler = Entrance(app.asgi_handler, keys=Keys(settings), public=public_paths(HANDLERS))
+    return app
+
+
+def public_paths(handlers: Iterable[HTTPRouteHandler]) -> set[str]:
+    """The paths that need no key: those of the handlers that say so."""
+    return {path for handler in handlers if handler.opt.get(PUBLIC) for path in handler.paths}
 
 
 @asynccontextmanager
@@ -145,11 +147,3 @@ def provided(name: str) -> Callable[[State], Awaitable[object]]:
         return found
 
     return part
-
-
-async def secured(message: Message, _: Scope) -> None:
-    """Adds the security headers to every response, errors among them."""
-    if message["type"] == "http.response.start":
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)

@@ -1,16 +1,17 @@
 """What the API takes in paths and queries, and how it refuses what it does not know."""
 
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Collection
+from typing import Annotated
+from urllib.parse import parse_qsl
 
-from litestar.connection import ASGIConnection
 from litestar.exceptions import ValidationException
-from litestar.handlers import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter
+from litestar.types import Scope
 
 from stores.records import ID_PATTERN
 
 MOST_RECOMMENDATIONS = 100
-QUERY_PARAMETERS = "query_parameters"
 
 UserId = Annotated[
     str,
@@ -24,13 +25,12 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MOST_RECOMMENDATIONS, description
 Explain = Annotated[bool, QueryParameter(description="Whether to tell what each source said of each campaign.")]
 
 
-async def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuses query parameters that are not in the handler's `query_parameters`, and those given twice: neither is guessed at."""
-    if not connection.scope["query_string"]:
+def refuse_unknown(scope: Scope, known: Collection[str]) -> None:
+    """Refuses query parameters that are not `known`, and those given twice: neither is guessed at."""
+    if not scope["query_string"]:
         return
-    known = handler.opt[QUERY_PARAMETERS]
-    given = connection.query_params
+    given = Counter(name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     faults = [{"message": "unknown query parameter", "key": name, "source": "query"} for name in given if name not in known]
-    faults += [{"message": "given more than once", "key": name, "source": "query"} for name in given if len(given.getall(name)) > 1]
+    faults += [{"message": "given more than once", "key": name, "source": "query"} for name, times in given.items() if times > 1]
     if faults:
         raise ValidationException(detail="unknown or repeated query parameters", extra=faults)

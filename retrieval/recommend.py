@@ -23,6 +23,7 @@ the customer's epoch; where it has none, MongoDB is asked, at most once a second
 
 import asyncio
 import logging
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
@@ -70,6 +71,12 @@ class Answer(Struct, frozen=True, kw_only=True):
     release: int
     cache: CacheStatus
     missing: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> bytes:
+        """A weak ETag: of the release and of what is said, wherever it was retrieved from."""
+        said = self.body[: self.body.rindex(b'"retrieval_source"')]
+        return b'W/"%d-%b"' % (self.release, blake2b(said, digest_size=12).hexdigest().encode())
 
 
 class Computed(Struct, frozen=True, kw_only=True):

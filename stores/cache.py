@@ -10,7 +10,7 @@ back, an answer without its epoch counts for nothing, and the release is put bac
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 import redis
@@ -21,6 +21,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from stores.breaker import Breaker
+from stores.coalescing import Coalesced
 from stores.errors import ContractBroken, DriverErrors, Unavailable, translated
 from stores.records import Release
 from stores.settings import BadSetting, Settings
@@ -179,7 +181,8 @@ class Cache:
 class CacheReader:
     """What the API does with the cache, asynchronous. Nothing connects before the first call.
 
-    A call takes about `cache_timeout_s` at most for each of: waiting for a connection, connecting, and the answer.
+    A call takes about `cache_timeout_s` at most for each of: waiting for a connection, connecting, and the answer. A Redis
+    that does not answer is left alone for a moment, and its readers are told at once. Reads at the same time are one round trip.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -194,8 +197,11 @@ class CacheReader:
             retry=retried_once(AsyncRetry),
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._breaker = Breaker("redis")
+        self._views: Coalesced[tuple[str, str], tuple[object, object, object]] = Coalesced(self._read)
 
     async def close(self) -> None:
+        await self._views.close()
         await self._redis.aclose()
 
     async def ping(self) -> None:
@@ -204,13 +210,20 @@ class CacheReader:
 
     async def read(self, user_id: str, query: str) -> CacheView:
         """The release, the customer's epoch and the answer to this query, all of the same moment."""
-        with translated("redis", REDIS_ERRORS):
-            release, epoch, answer = await self._redis.mget(RELEASE_KEY, epoch_key(user_id), answer_key(user_id, query))
+        release, epoch, answer = await self._views.read((user_id, query))
         return CacheView(
             release=number(release, RELEASE_KEY),
             epoch=number(epoch, epoch_key(user_id)) or 0,
             entry=None if answer is None else decoded(answer, answer_key(user_id, query)),
         )
+
+    async def _read(self, asked: Sequence[tuple[str, str]]) -> list[tuple[object, object, object]]:
+        keys = [RELEASE_KEY]
+        for user_id, query in asked:
+            keys += (epoch_key(user_id), answer_key(user_id, query))
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            release, *values = await self._redis.mget(keys)
+        return [(release, *pair) for pair in zip(values[::2], values[1::2], strict=True)]
 
     async def write(self, user_id: str, query: str, entry: Entry, *, ttl_s: float) -> None:
         """Keeps an answer for `ttl_s`, at most the setting `cache_ttl_s`; one whose time is over already is not kept.
@@ -221,7 +234,7 @@ class CacheReader:
         if ttl_ms < 1:
             return
         epoch = entry.epoch or drawn_epoch(heard=False)
-        with translated("redis", REDIS_ERRORS):
+        with self._breaker, translated("redis", REDIS_ERRORS):
             async with self._redis.pipeline(transaction=True) as both:
                 if not entry.epoch:
                     both.set(epoch_key(user_id), epoch, nx=True, ex=2 * self._longest_s)
@@ -230,7 +243,7 @@ class CacheReader:
 
     async def bump(self, user_ids: Iterable[str]) -> None:
         """Outdates every answer to these customers, as `Cache.bump_user` does for one; one round trip for all."""
-        with translated("redis", REDIS_ERRORS):
+        with self._breaker, translated("redis", REDIS_ERRORS):
             async with self._redis.pipeline(transaction=False) as all_of_them:
                 for user_id in user_ids:
                     all_of_them.eval(BUMP, 1, epoch_key(user_id), drawn_epoch(heard=True), 2 * self._longest_s, ERASED)

@@ -76,6 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # Serving
     api_url: str = "http://127.0.0.1:8000"
     dagster_url: str = "http://127.0.0.1:3000"
+    api_keys: tuple[str, ...] = ()
+    api_key: str = ""
     cache_ttl_s: Positive = 3600
     cache_timeout_s: PositiveFloat = 0.1
     read_timeout_s: PositiveFloat = 0.5
@@ -92,7 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return epoch_ms(self.clock_at or datetime.now(UTC))
 
 
-SECRET_FIELDS = frozenset({"erasure_key", "milvus_token", "neo4j_password"})
+SECRET_FIELDS = frozenset({"api_key", "erasure_key", "milvus_token", "neo4j_password"})
 _CREDENTIALS = re.compile(r"//\S*@|(?<=password=)[^&\s]*", re.IGNORECASE)  # to the last @: a password may hold one unescaped
 
 

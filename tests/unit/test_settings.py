@@ -14,6 +14,7 @@ from stores.settings import SECRET_FIELDS, BadSetting, Settings, load_settings, 
 FIELDS = [field.name for field in msgspec.structs.fields(Settings)]
 URL_FIELDS = [name for name in FIELDS if name.endswith("_url")]
 OTHER_VALUES = {
+    "api_keys": ("a:read:1, b:operator:2", ("a:read:1", "b:operator:2")),
     "vector_index": ("HNSW", "HNSW"),
     "embedding_precision": ("bfloat16", "bfloat16"),
     "vector_index_params": ('{"M": 16, "efConstruction": 200}', {"M": 16, "efConstruction": 200}),
