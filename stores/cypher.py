@@ -38,6 +38,10 @@ COLLECT {
   RETURN [intent, expressed, ties]
 } AS intents
 """
+# The same of several customers, one row each: rows of [customer, their neighbours].
+AROUND_SEVERAL = "UNWIND $rows AS row WITH row[0] AS asked, row[1] AS near " + AROUND.replace(
+    "RETURN EXISTS", "RETURN asked, EXISTS", 1
+).replace("$user", "asked").replace("$neighbours", "near")
 PUT_CAMPAIGNS = """
 UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]})
 SET campaign.name = row[1], campaign.category = row[2], campaign.known = true

@@ -369,18 +369,17 @@ class GraphReader:
             await self._driver.close()
             self._driver = None
 
-    async def _row(self, text: str, **parameters: Any) -> list[Any]:
+    async def _rows(self, text: str, **parameters: Any) -> Rows:
         with translated("neo4j", NEO4J_ERRORS):
             if self._driver is None:
                 self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
             async with asyncio.timeout(self._settings.read_timeout_s):
                 async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
-                    [row] = await (await session.run(text, parameters)).values()
-        return row
+                    return await (await session.run(text, parameters)).values()
 
     async def ping(self) -> None:
         """Raises Unavailable where Neo4j does not answer."""
-        await self._row("RETURN 1")
+        await self._rows("RETURN 1")
 
     async def around(self, user_id: str, neighbour_ids: Sequence[str], *, limit: int) -> Surroundings:
         """Everything around one customer, in one query.
@@ -389,18 +388,30 @@ class GraphReader:
         are given, the strongest first, then by campaign_id. What the customer did counts nowhere but in `own`.
         """
         neighbours = [each for each in neighbour_ids if each != user_id]
-        known, own, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
-        return Surroundings(
-            known=known,
-            own=_own_ties(own),
-            neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
-            co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
-            intents=tuple(
-                IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
-                for intent, expressed, some in intents
-                for id_, n in some
-            ),
-        )
+        [row] = await self._rows(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        return _surroundings(row)
+
+    async def around_several(self, neighbour_ids: Mapping[str, Sequence[str]], *, limit: int) -> dict[str, Surroundings]:
+        """What `around` gives for each of these customers, all in one query. `neighbour_ids` by customer."""
+        rows = [[user_id, [each for each in near if each != user_id]] for user_id, near in neighbour_ids.items()]
+        found = await self._rows(cypher.AROUND_SEVERAL, rows=rows, limit=limit)
+        return {row[0]: _surroundings(row[1:]) for row in found}
+
+
+def _surroundings(row: Sequence[Any]) -> Surroundings:
+    """What one row of `cypher.AROUND` says."""
+    known, own, ties, co_engaged, intents = row
+    return Surroundings(
+        known=known,
+        own=_own_ties(own),
+        neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
+        co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
+        intents=tuple(
+            IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
+            for intent, expressed, some in intents
+            for id_, n in some
+        ),
+    )
 
 
 def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
