@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from msgspec import Struct
 
 from ranking.recommend import Tuning
+from retrieval.bulk import Bulk, SharedGraph, SharedVectors, patient
 from retrieval.entrance import Entrance
 from retrieval.erasing import Erasing
 from retrieval.feedback import Feedback
@@ -47,6 +48,7 @@ class Service(Struct, frozen=True, kw_only=True):
     recommender: Recommender
     probes: Probes
     feedback: Feedback
+    bulk: Bulk
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -107,6 +109,21 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         tuning=tuning,
     )
 
+    in_bulk = patient(settings)
+    shared_vectors, shared_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
+    bulk = Bulk(
+        Recommender(
+            cache=cache,
+            vectors=shared_vectors,
+            graph=shared_graph,
+            generations=generations,
+            erasing=erasing,
+            feedback=feedback,
+            settings=in_bulk,
+            tuning=tuning,
+        )
+    )
+
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
 
@@ -120,13 +137,14 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield Service(recommender=recommender, probes=probes, feedback=feedback)
+        yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk)
     finally:
         await recommender.close()
+        await bulk.close()
         await generations.close()
         await erasing.close()
         await feedback.close()
-        for store in (cache, vectors, graph, documents):
+        for store in (cache, vectors, graph, shared_vectors, shared_graph, documents):
             await store.close()
         metrics.close()
 

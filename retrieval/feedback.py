@@ -10,7 +10,7 @@ again by itself, until it is done.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import get_args
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from retrieval.flights import Flights
 from retrieval.schemas import EventReceipt, EventsReceipt, PostedEvent
 from stores.cache import CacheReader
+from stores.coalescing import Coalesced
 from stores.errors import StoreError
 from stores.json_lines import decoded
 from stores.posted import Postings
@@ -38,6 +39,7 @@ class Feedback:
         self._max_record_bytes = max_record_bytes
         self._missed, self._told = 1, 0  # how often Redis may have missed an event, and how many of these times are made good
         self._flights: Flights[bool] = Flights()
+        self._reads: Coalesced[str, list[str]] = Coalesced(self._events_of)
         self._telling: asyncio.Task[None] | None = None
 
     async def take(self, events: Sequence[bytes]) -> tuple[EventsReceipt, bool]:
@@ -56,16 +58,17 @@ class Feedback:
         receipts = [receipt(entry) for entry in read]
         return EventsReceipt(accepted=len(kept), rejected=len(events) - len(kept), events=receipts), told
 
-    async def of(self, user_ids: Sequence[str]) -> Mapping[str, list[Record]]:
-        """What was posted of each customer that no release reflects yet, the oldest first.
+    async def of(self, user_id: str) -> list[Record]:
+        """What was posted of a customer that no release reflects yet, the oldest first. Asked at the same time, asked as one.
 
         Raises:
             StoreError: MongoDB does not answer, and nobody knows.
         """
-        return {
-            user_id: [entry for event in events if isinstance(entry := decoded(1, event.encode()), Record)]
-            for user_id, events in (await self._postings.of(user_ids)).items()
-        }
+        return [entry for event in await self._reads.read(user_id) if isinstance(entry := decoded(1, event.encode()), Record)]
+
+    async def _events_of(self, user_ids: Sequence[str]) -> list[list[str]]:
+        found = await self._postings.of(user_ids)
+        return [found[user_id] for user_id in user_ids]
 
     def missed(self) -> None:
         """Says that Redis did not answer, or has lost what it held: it may not know of the latest events."""
@@ -118,6 +121,7 @@ class Feedback:
     async def close(self) -> None:
         if self._telling is not None:
             self._telling.cancel()
+        await self._reads.close()
         await self._flights.close()
 
 

@@ -57,15 +57,21 @@ def no_release(_: Request[Any, Any, Any], __: NoRelease) -> Response[Problem]:
     return unavailable("no release yet: nothing has been loaded and released", retry_after_s=5)
 
 
-def overdue(_: Request[Any, Any, Any], exc: Overdue) -> Response[Problem]:
-    return unavailable(str(exc))
-
-
-def store_failed(_: Request[Any, Any, Any], exc: StoreError) -> Response[Problem]:
-    """503 that names the store; what the store said goes to the log, for it may hold addresses."""
-    log.warning("503: %s", exc)
+def unsaid(exc: StoreError | Overdue) -> Problem:
+    """Why nothing sound can be said. What a store said itself is not in it, for that may hold addresses."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(exc, Overdue):
+        return Problem(title=status.phrase, status=status, detail=str(exc))
     said = "does not answer" if isinstance(exc, Unavailable) else "does not hold what is needed"
-    return unavailable(f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store)
+    return Problem(
+        title=status.phrase, status=status, detail=f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store
+    )
+
+
+def store_failed(_: Request[Any, Any, Any], exc: StoreError | Overdue) -> Response[Problem]:
+    """503; what a store said goes to the log."""
+    log.warning("503: %s", exc)
+    return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
@@ -77,7 +83,7 @@ def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     HTTPException: refused,
     NoRelease: no_release,
-    Overdue: overdue,
+    Overdue: store_failed,
     StoreError: store_failed,
     Exception: failed,
 }

@@ -23,8 +23,9 @@ the customer's epoch; where it has none, MongoDB is asked, at most once a second
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -47,11 +48,10 @@ from retrieval.schemas import (
 )
 from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
-from stores.evidence import Neighbour
-from stores.graph import GraphReader
+from stores.evidence import Neighbour, Surroundings
 from stores.records import Record
 from stores.settings import Settings
-from stores.vectors import VectorsReader
+from stores.vectors import Vector
 
 UNKNOWN_TTL_S = 60
 """Anybody can make up ids of unknown customers: their answers leave the cache soon."""
@@ -89,6 +89,20 @@ class Computed(Struct, frozen=True, kw_only=True):
     erased: bool = False
 
 
+class UserVectors(Protocol):
+    """What is asked of Milvus."""
+
+    async def user_vector(self, name: str, user_id: str) -> Vector | None: ...
+
+    async def similar_users(self, name: str, vector: Vector, *, limit: int) -> list[Neighbour]: ...
+
+
+class Around(Protocol):
+    """What is asked of Neo4j."""
+
+    async def around(self, user_id: str, neighbour_ids: Sequence[str], *, limit: int) -> Surroundings: ...
+
+
 class Recommender:
     """Answers for customers. Every call ends within `answer_timeout_s` and a few cache timeouts."""
 
@@ -96,8 +110,8 @@ class Recommender:
         self,
         *,
         cache: CacheReader,
-        vectors: VectorsReader,
-        graph: GraphReader,
+        vectors: UserVectors,
+        graph: Around,
         generations: Generations,
         erasing: Erasing,
         feedback: Feedback,
@@ -241,7 +255,7 @@ class Recommender:
             StoreError: MongoDB is silent, and something was or may have been posted: the customer's no may be among it.
         """
         try:
-            return (await self._feedback.of([user_id]))[user_id], ()
+            return await self._feedback.of(user_id), ()
         except StoreError as exc:
             if view is None or view.release is None or view.heard:
                 raise

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ranking.sources import Evidence
+from stores.records import Id
 
 RetrievalSource = Literal["cache", "computed"]
 Score = Annotated[float, Meta(ge=0, le=1, description="Higher is better.")]
@@ -52,6 +53,13 @@ class ExplainedRecommendations(Struct, frozen=True, kw_only=True):
     known: bool
     recommendations: list[ExplainedRecommendation]
     retrieval_source: RetrievalSource
+
+
+class BulkQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose campaigns are asked for, and how many of each at most."""
+
+    user_ids: Annotated[list[Id], Meta(min_length=1, max_length=500)]
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
 PostedEvent = Literal["impression", "click", "conversion", "dismissal", "message"]
@@ -112,3 +120,20 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str | None = None
     store: str | None = None
     errors: list[Fault] | None = None
+
+
+class BulkLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One customer's answer among many: that of a single one, with what its headers would say. Only `problem`: nothing can be said."""
+
+    user_id: str
+    recommendations: list[Recommendation] | None = None
+    retrieval_source: RetrievalSource | None = None
+    stale: bool = False
+    degraded: list[str] = []
+    problem: Problem | None = None
+
+
+class BulkAnswers(Struct, frozen=True):
+    """One answer for each customer, in the order in which they were asked for."""
+
+    answers: list[BulkLine]
