@@ -7,6 +7,7 @@ neither takes their turns nor has them wait for its large questions.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -14,11 +15,12 @@ from msgspec.structs import replace
 
 from retrieval.problems import Overdue, unsaid
 from retrieval.recommend import Answer, Recommender
-from retrieval.schemas import BulkLine, Recommendations
+from retrieval.schemas import BulkLine, Problem, Recommendations
 from stores.coalescing import Coalesced
 from stores.errors import StoreError
 from stores.evidence import Neighbour, Surroundings
 from stores.graph import GraphReader
+from stores.records import ID_PATTERN
 from stores.settings import Settings
 from stores.sql import chunks
 from stores.vectors import Vector, VectorsReader
@@ -27,6 +29,8 @@ CHUNK = 50
 """So many customers are asked for and ranked at once; the answers of others have their turn in between."""
 PATIENCE = 4
 """How many times longer than for a single answer a call of a store, and an answer, may take."""
+
+NO_ID = Problem(title="Bad Request", status=400, detail="this is no user id: letters, digits and _ . : @ - only, 128 at most")
 
 
 def patient(settings: Settings) -> Settings:
@@ -110,6 +114,8 @@ class Bulk:
                 yield await asyncio.gather(*(self._line(user_id, limit) for user_id in some))
 
     async def _line(self, user_id: str, limit: int) -> bytes:
+        if not re.match(ID_PATTERN, user_id):
+            return msgspec.json.encode(BulkLine(user_id=user_id, problem=NO_ID))
         try:
             answer = await self._recommender.answer(user_id, limit=limit)
         except (StoreError, Overdue) as exc:

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ranking.sources import Evidence
-from stores.records import Id
 
 RetrievalSource = Literal["cache", "computed"]
 Score = Annotated[float, Meta(ge=0, le=1, description="Higher is better.")]
@@ -58,7 +57,7 @@ class ExplainedRecommendations(Struct, frozen=True, kw_only=True):
 class BulkQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose campaigns are asked for, and how many of each at most."""
 
-    user_ids: Annotated[list[Id], Meta(min_length=1, max_length=500)]
+    user_ids: Annotated[list[str], Meta(min_length=1, max_length=500)]
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
 
 

@@ -51,9 +51,9 @@ async def test_each_answer_is_the_one_that_a_single_question_gets(seeded: Settin
 async def test_lines_come_one_by_one_where_they_are_asked_for(seeded: Settings) -> None:
     many = [f"stranger_{n}" for n in range(120)]
     question = {"user_ids": [*many, "u_001"], "limit": 2}
-    async with serving(seeded) as api:
-        async with api.stream("POST", "/recommendations", json=question, headers={"Accept": "application/x-ndjson"}) as answer:
-            lines = [msgspec.json.decode(line) for line in [each async for each in answer.aiter_lines()]]
+    accept = {"Accept": "application/x-ndjson"}
+    async with serving(seeded) as api, api.stream("POST", "/recommendations", json=question, headers=accept) as answer:
+        lines = [msgspec.json.decode(line) async for line in answer.aiter_lines()]
     assert answer.headers["Content-Type"].startswith("application/x-ndjson")
     assert [line["user_id"] for line in lines] == question["user_ids"]
     assert all(len(line["recommendations"]) == 2 for line in lines)
@@ -88,6 +88,13 @@ async def test_a_question_that_cannot_be_answered_is_a_problem(seeded: Settings,
         broken = await api.post("/recommendations", content=b"{", headers={"Content-Type": "application/json"})
     for each in (answer, broken):
         assert (each.status_code, each.headers["Content-Type"]) == (400, "application/problem+json")
+
+
+async def test_an_id_that_is_none_has_its_problem_and_the_others_their_answers(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        bad, good = await asked(api, ["no id", "u_001"])
+    assert (bad["user_id"], bad["problem"]["status"], "recommendations" in bad) == ("no id", 400, False)
+    assert good["recommendations"]
 
 
 async def test_nothing_released_is_said_for_all(settings: Settings) -> None:
