@@ -22,6 +22,7 @@ from retrieval.feedback import Feedback
 from retrieval.generation import Generations
 from retrieval.health import Probes
 from retrieval.keys import Keys
+from retrieval.operators import Operators
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS, PUBLIC
@@ -30,11 +31,11 @@ from stores.documents import DocumentsReader
 from stores.errors import Unavailable
 from stores.graph import GraphReader
 from stores.metrics import Metrics
-from stores.settings import Settings, load_settings
+from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import VectorsReader
 
-EXPECTED: set[int | type[Exception]] = {400, 401, 403, 404, 405, 413, NoRelease, Overdue, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 401, 403, 404, 405, 413, BadSetting, NoRelease, Overdue, Unavailable}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
@@ -49,6 +50,7 @@ class Service(Struct, frozen=True, kw_only=True):
     probes: Probes
     feedback: Feedback
     bulk: Bulk
+    operators: Operators
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -121,6 +123,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             feedback=feedback,
             settings=in_bulk,
             tuning=tuning,
+            leases=False,
         )
     )
 
@@ -137,7 +140,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk)
+        yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk, operators=Operators(settings))
     finally:
         await recommender.close()
         await bulk.close()

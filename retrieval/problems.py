@@ -12,6 +12,7 @@ from litestar.types import ExceptionHandlersMap
 
 from retrieval.schemas import Fault, Problem
 from stores.errors import StoreError, Unavailable
+from stores.settings import BadSetting
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -74,6 +75,12 @@ def store_failed(_: Request[Any, Any, Any], exc: StoreError | Overdue) -> Respon
     return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
 
 
+def no_erasure_key(_: Request[Any, Any, Any], exc: BadSetting) -> Response[Problem]:
+    """409 for what cannot be done as the platform is set up; the message names the setting."""
+    status = HTTPStatus.CONFLICT
+    return answer(Problem(title=status.phrase, status=status, detail=str(exc)))
+
+
 def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
     """500 that tells nothing; the log has the traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -85,6 +92,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     NoRelease: no_release,
     Overdue: store_failed,
     StoreError: store_failed,
+    BadSetting: no_erasure_key,
     Exception: failed,
 }
 

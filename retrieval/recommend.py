@@ -23,7 +23,9 @@ the customer's epoch; where it has none, MongoDB is asked, at most once a second
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Literal, Protocol
 
@@ -53,6 +55,8 @@ from stores.records import Record
 from stores.settings import Settings
 from stores.vectors import Vector
 
+LOOK_AGAIN_S = 0.02
+"""How often an answer is looked for that another process computes."""
 UNKNOWN_TTL_S = 60
 """Anybody can make up ids of unknown customers: their answers leave the cache soon."""
 
@@ -117,10 +121,13 @@ class Recommender:
         feedback: Feedback,
         settings: Settings,
         tuning: Tuning,
+        leases: bool = True,
     ) -> None:
+        """`leases`: whether no two processes compute the same answer at the same time, which costs a call of Redis each."""
         self._cache = cache
         self._erasing = erasing
         self._feedback = feedback
+        self._leases = leases
         self._vectors = vectors
         self._graph = graph
         self._generations = generations
@@ -153,7 +160,7 @@ class Recommender:
     async def explain(self, user_id: str, *, limit: int) -> Answer:
         """The same ranking with all of its evidence, computed anew and not cached. Raises what `answer` raises."""
         view = await self._view(user_id, str(limit))
-        computed = await self._compute(user_id, limit, view)
+        computed = await self._compute(user_id, limit, view, within_s=self._settings.answer_timeout_s)
         body = msgspec.json.encode(explained(computed))
         return Answer(body=body, release=computed.generation.release.number, cache="bypass", missing=computed.missing)
 
@@ -192,15 +199,26 @@ class Recommender:
         return Answer(body=body, release=entry.release, cache="stale", missing=(exc.store,) if isinstance(exc, StoreError) else ())
 
     async def _fly(self, user_id: str, limit: int, view: CacheView | None) -> Answer:
-        """Computes one answer for everybody who waits for it, and caches it."""
-        if view is not None:
+        """Computes one answer for everybody who waits for it, and caches it; or waits for another process that is at it."""
+        began_s, leased = time.monotonic(), False
+        while view is not None:
             # Whoever read the cache before the last flight landed comes here after it: the answer may be there by now.
-            view = await self._view(user_id, str(limit))
+            view, leased = await asyncio.gather(self._view(user_id, str(limit)), self._lease(user_id, limit))
             if (hit := self._fresh(view)) is not None:
+                if leased:
+                    await self._end_lease(user_id, limit)
                 return hit
-        computed = await self._compute(user_id, limit, view)
-        if view is not None and not computed.missing:
-            await self._keep(user_id, limit, view, computed)
+            if leased or time.monotonic() - began_s > self._settings.answer_timeout_s / 2:
+                break
+            await asyncio.sleep(LOOK_AGAIN_S)
+        kept = False
+        try:
+            computed = await self._compute(user_id, limit, view, within_s=self._settings.answer_timeout_s + began_s - time.monotonic())
+            if view is not None and not computed.missing:
+                kept = await self._keep(user_id, limit, view, computed)
+        finally:
+            if leased and not kept:
+                await self._end_lease(user_id, limit)
         return Answer(
             body=msgspec.json.encode(shown(computed, "computed")),
             release=computed.generation.release.number,
@@ -208,9 +226,22 @@ class Recommender:
             missing=computed.missing,
         )
 
-    async def _compute(self, user_id: str, limit: int, view: CacheView | None) -> Computed:
+    async def _lease(self, user_id: str, limit: int) -> bool:
+        """Whether this process computes the answer. Where Redis cannot say, it does."""
         try:
-            async with asyncio.timeout(self._settings.answer_timeout_s), self._turns:
+            return not self._leases or await self._cache.lease(user_id, str(limit), ttl_s=self._settings.answer_timeout_s)
+        except StoreError:
+            return True
+
+    async def _end_lease(self, user_id: str, limit: int) -> None:
+        """Lets another process compute it at once; else it may when the lease ends by itself."""
+        if self._leases:
+            with suppress(StoreError):
+                await self._cache.end_lease(user_id, str(limit))
+
+    async def _compute(self, user_id: str, limit: int, view: CacheView | None, *, within_s: float) -> Computed:
+        try:
+            async with asyncio.timeout(within_s), self._turns:
                 generation = await self._generations.current((view.release or 0) if view else None)
                 erased, customer, missing = await self._customer_unless_erased(user_id, generation, view)
         except TimeoutError:
@@ -283,7 +314,7 @@ class Recommender:
         nearest = await self._vectors.similar_users(collection, vector, limit=self._settings.neighbours + 1)
         return True, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
 
-    async def _keep(self, user_id: str, limit: int, view: CacheView, computed: Computed) -> None:
+    async def _keep(self, user_id: str, limit: int, view: CacheView, computed: Computed) -> bool:
         """Caches an answer until the rules change by themselves, under the release and epoch that were read before computing."""
         ttl_s: float = self._settings.cache_ttl_s if computed.customer.known else min(UNKNOWN_TTL_S, self._settings.cache_ttl_s)
         if (until_ms := computed.generation.lineup.until_ms) is not None:
@@ -292,9 +323,10 @@ class Recommender:
         epoch = ERASED if computed.erased else view.epoch
         entry = Entry(release=computed.generation.release.number, epoch=epoch, body=body)
         try:
-            await self._cache.write(user_id, str(limit), entry, ttl_s=ttl_s)
+            return await self._cache.write(user_id, str(limit), entry, ttl_s=ttl_s)
         except StoreError as exc:
             log.info("an answer was not cached: %s", exc)
+            return False
 
 
 def shown(computed: Computed, source: RetrievalSource) -> Recommendations:

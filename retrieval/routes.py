@@ -9,7 +9,7 @@ from litestar.enums import OpenAPIMediaType
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Scope
 
-from retrieval import bulk_routes, event_routes
+from retrieval import bulk_routes, event_routes, operator_routes
 from retrieval.health import Probes
 from retrieval.parameters import Explain, Limit, UserId, refuse_unknown
 from retrieval.problems import BAD_REQUEST, UNAVAILABLE
@@ -68,4 +68,4 @@ async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-HANDLERS = [recommendations, live, ready, openapi, *event_routes.HANDLERS, *bulk_routes.HANDLERS]
+HANDLERS = [recommendations, live, ready, openapi, *event_routes.HANDLERS, *bulk_routes.HANDLERS, *operator_routes.HANDLERS]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ranking.sources import Evidence
+from stores.records import Release
 
 RetrievalSource = Literal["cache", "computed"]
 Score = Annotated[float, Meta(ge=0, le=1, description="Higher is better.")]
@@ -78,6 +79,29 @@ class EventsReceipt(Struct, frozen=True, kw_only=True):
     accepted: int
     rejected: int
     events: list[EventReceipt]
+
+
+class PlaceStatus(Struct, frozen=True, kw_only=True):
+    """How much there was of a customer in one place, and how much is left."""
+
+    found: int
+    left: int
+
+
+class ErasureStatus(Struct, frozen=True, kw_only=True):
+    """How an erasure stands. `mark` is the keyed hash that stays; `places` is the proof once it is done, empty before it has begun."""
+
+    status: Literal["requested", "begun", "done"]
+    mark: str
+    requested_at: str
+    done_at: str | None
+    places: dict[str, PlaceStatus]
+
+
+class Releases(Struct, frozen=True):
+    """Releases, newest first."""
+
+    releases: list[Release]
 
 
 class StoreHealth(Struct, frozen=True, kw_only=True):

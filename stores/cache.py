@@ -2,7 +2,7 @@
 
 Keys: `rec:release` is the number of the release that readers trust, `rec:epoch:<user>` changes whenever something new is
 known of a customer (odd where it was drawn for that) and is `ERASED` while they are being forgotten, `rec:<user>:?<query>`
-is an answer. An answer counts only under the release and the epoch of now, so one write outdates one customer's answers, or
+is an answer, and `rec:?lease:<user>:?<query>` is there while somebody computes it. An answer counts only under the release and the epoch of now, so one write outdates one customer's answers, or
 everybody's. Ids hold no "?", so no key can be read as another.
 
 Redis may lose any key at any time, and answers are only computed more often: epochs are drawn at random and never come
@@ -225,21 +225,37 @@ class CacheReader:
             release, *values = await self._redis.mget(keys)
         return [(release, *pair) for pair in zip(values[::2], values[1::2], strict=True)]
 
-    async def write(self, user_id: str, query: str, entry: Entry, *, ttl_s: float) -> None:
-        """Keeps an answer for `ttl_s`, at most the setting `cache_ttl_s`; one whose time is over already is not kept.
+    async def lease(self, user_id: str, query: str, *, ttl_s: float) -> bool:
+        """Whether the caller is the one to compute this answer; if not, somebody else is at it, here or in another process.
+
+        The lease ends with `write`, with `end_lease`, or by itself after `ttl_s`. It saves work, and is no lock: after that
+        time two may compute the same.
+        """
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            return bool(await self._redis.set(lease_key(user_id, query), b"", nx=True, px=int(ttl_s * 1000)))
+
+    async def end_lease(self, user_id: str, query: str) -> None:
+        """Lets somebody else compute this answer."""
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            await self._redis.unlink(lease_key(user_id, query))
+
+    async def write(self, user_id: str, query: str, entry: Entry, *, ttl_s: float) -> bool:
+        """Keeps an answer for `ttl_s`, at most the setting `cache_ttl_s`; False for one whose time is over already.
 
         Where there was no epoch one is drawn now, and set unless another was set meanwhile: then the answer is outdated.
         """
         ttl_ms = int(min(ttl_s, self._longest_s) * 1000)
         if ttl_ms < 1:
-            return
+            return False
         epoch = entry.epoch or drawn_epoch(heard=False)
         with self._breaker, translated("redis", REDIS_ERRORS):
             async with self._redis.pipeline(transaction=True) as both:
                 if not entry.epoch:
                     both.set(epoch_key(user_id), epoch, nx=True, ex=2 * self._longest_s)
                 both.set(answer_key(user_id, query), encoded(entry, epoch), px=ttl_ms)
+                both.unlink(lease_key(user_id, query))
                 await both.execute()
+        return True
 
     async def bump(self, user_ids: Iterable[str]) -> None:
         """Outdates every answer to these customers, as `Cache.bump_user` does for one; one round trip for all."""
@@ -287,6 +303,11 @@ def epoch_key(user_id: str) -> str:
 
 def answer_key(user_id: str, query: str) -> str:
     return f"rec:{user_id}:?{query}"
+
+
+def lease_key(user_id: str, query: str) -> str:
+    """No id begins with "?"."""
+    return f"rec:?lease:{user_id}:?{query}"
 
 
 def drawn_epoch(*, heard: bool) -> int:
