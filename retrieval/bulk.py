@@ -25,7 +25,7 @@ from stores.settings import Settings
 from stores.sql import chunks
 from stores.vectors import Vector, VectorsReader
 
-CHUNK = 50
+CHUNK = 100
 """So many customers are asked for and ranked at once; the answers of others have their turn in between."""
 PATIENCE = 4
 """How many times longer than for a single answer a call of a store, and an answer, may take."""

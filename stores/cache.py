@@ -2,8 +2,9 @@
 
 Keys: `rec:release` is the number of the release that readers trust, `rec:epoch:<user>` changes whenever something new is
 known of a customer (odd where it was drawn for that) and is `ERASED` while they are being forgotten, `rec:<user>:?<query>`
-is an answer, and `rec:?lease:<user>:?<query>` is there while somebody computes it. An answer counts only under the release and the epoch of now, so one write outdates one customer's answers, or
-everybody's. Ids hold no "?", so no key can be read as another.
+is an answer, and `rec:?lease:<user>:?<query>` is there while somebody computes it. An answer counts only under the release
+and the epoch of now, so one write outdates one customer's answers, or everybody's. Ids hold no "?", so no key can be read
+as another.
 
 Redis may lose any key at any time, and answers are only computed more often: epochs are drawn at random and never come
 back, an answer without its epoch counts for nothing, and the release is put back by whoever misses it.

@@ -38,10 +38,13 @@ COLLECT {
   RETURN [intent, expressed, ties]
 } AS intents
 """
-# The same of several customers, one row each: rows of [customer, their neighbours].
-AROUND_SEVERAL = "UNWIND $rows AS row WITH row[0] AS asked, row[1] AS near " + AROUND.replace(
-    "RETURN EXISTS", "RETURN asked, EXISTS", 1
-).replace("$user", "asked").replace("$neighbours", "near")
+STRONGEST_TIES = """
+UNWIND $ids AS id MATCH (:User {id: id})-[tie:ENGAGED_WITH]->(c:Campaign)
+WITH id, c.id AS campaign, tie.weight AS weight ORDER BY weight DESC, campaign
+RETURN id, collect([campaign, weight])[..$limit]
+"""
+COMPANIONS = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:SHARES_CUSTOMERS]->(c:Campaign) RETURN id, collect([c.id, tie.customers])"
+ATTRACTED = "UNWIND $ids AS id MATCH (:Intent {id: id})<-[tie:ATTRACTS]-(c:Campaign) RETURN id, collect([c.id, tie.weight])"
 PUT_CAMPAIGNS = """
 UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]})
 SET campaign.name = row[1], campaign.category = row[2], campaign.known = true

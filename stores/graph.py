@@ -21,6 +21,7 @@ from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable,
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
 from stores.records import Campaign, CustomerTies, Tally
 from stores.settings import Settings
+from stores.surroundings import SharedParts, neighbours_ties, surroundings
 
 SCHEMA_VERSION = 1
 LABELS = ("User", "Campaign", "Intent")
@@ -392,10 +393,32 @@ class GraphReader:
         return _surroundings(row)
 
     async def around_several(self, neighbour_ids: Mapping[str, Sequence[str]], *, limit: int) -> dict[str, Surroundings]:
-        """What `around` gives for each of these customers, all in one query. `neighbour_ids` by customer."""
-        rows = [[user_id, [each for each in near if each != user_id]] for user_id, near in neighbour_ids.items()]
-        found = await self._rows(cypher.AROUND_SEVERAL, rows=rows, limit=limit)
-        return {row[0]: _surroundings(row[1:]) for row in found}
+        """What `around` gives for each of these customers, in four queries for all of them. `neighbour_ids` by customer."""
+        distinct = sorted({neighbour for near in neighbour_ids.values() for neighbour in near})
+        own, strongest = await asyncio.gather(
+            self._rows(cypher.TIES_OF, ids=list(neighbour_ids)), self._rows(cypher.STRONGEST_TIES, ids=distinct, limit=limit)
+        )
+        customers = _as_customers(own)
+        campaigns = sorted({campaign_id for each in customers.values() for campaign_id in each.engaged_with})
+        intents = sorted({intent for each in customers.values() for intent in each.expressed})
+        companions, attracted = await asyncio.gather(
+            self._rows(cypher.COMPANIONS, ids=campaigns), self._rows(cypher.ATTRACTED, ids=intents)
+        )
+        parts = SharedParts(
+            neighbours={
+                user: [NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for id_, weight in some] for user, some in strongest
+            },
+            companions={row[0]: row[1] for row in companions},
+            attracted={row[0]: row[1] for row in attracted},
+        )
+        found = {}
+        for user_id, near in neighbour_ids.items():
+            others = [each for each in near if each != user_id]
+            if (ties := customers.get(user_id)) is None:
+                found[user_id] = Surroundings(neighbours=neighbours_ties(others, parts))
+            else:
+                found[user_id] = surroundings(ties, _own_ties_of(ties), others, parts, limit=limit)
+        return found
 
 
 def _surroundings(row: Sequence[Any]) -> Surroundings:
@@ -426,3 +449,15 @@ def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
         else:
             tie[f"{kind.lower()}_at_ms"] = last_at
     return tuple(OwnTie(campaign_id=campaign_id, **tie) for campaign_id, tie in sorted(fields.items()))
+
+
+def _own_ties_of(ties: CustomerTies) -> tuple[OwnTie, ...]:
+    """The same, from what the graph holds of the customer."""
+    kinds = {field: relationship for field, (relationship, label) in TIES.items() if label == "Campaign"}
+    return _own_ties(
+        [
+            [end, kind, tally.count, tally.weight, tally.last_at_ms]
+            for field, kind in kinds.items()
+            for end, tally in getattr(ties, field).items()
+        ]
+    )
