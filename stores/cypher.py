@@ -38,11 +38,8 @@ COLLECT {
   RETURN [intent, expressed, ties]
 } AS intents
 """
-STRONGEST_TIES = """
-UNWIND $ids AS id MATCH (:User {id: id})-[tie:ENGAGED_WITH]->(c:Campaign)
-WITH id, c.id AS campaign, tie.weight AS weight ORDER BY weight DESC, campaign
-RETURN id, collect([campaign, weight])[..$limit]
-"""
+# Parts of what surrounds many customers; the strongest are picked outside, for sorting all of it here takes longer.
+ENGAGED = "UNWIND $ids AS id MATCH (:User {id: id})-[tie:ENGAGED_WITH]->(c:Campaign) RETURN id, collect([c.id, tie.weight])"
 COMPANIONS = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:SHARES_CUSTOMERS]->(c:Campaign) RETURN id, collect([c.id, tie.customers])"
 ATTRACTED = "UNWIND $ids AS id MATCH (:Intent {id: id})<-[tie:ATTRACTS]-(c:Campaign) RETURN id, collect([c.id, tie.weight])"
 PUT_CAMPAIGNS = """
