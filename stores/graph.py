@@ -21,7 +21,7 @@ from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable,
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
 from stores.records import Campaign, CustomerTies, Tally
 from stores.settings import Settings
-from stores.surroundings import SharedParts, neighbours_ties, surroundings
+from stores.surroundings import SharedParts, neighbours_ties, strongest, surroundings
 
 SCHEMA_VERSION = 1
 LABELS = ("User", "Campaign", "Intent")
@@ -395,9 +395,7 @@ class GraphReader:
     async def around_several(self, neighbour_ids: Mapping[str, Sequence[str]], *, limit: int) -> dict[str, Surroundings]:
         """What `around` gives for each of these customers, in four queries for all of them. `neighbour_ids` by customer."""
         distinct = sorted({neighbour for near in neighbour_ids.values() for neighbour in near})
-        own, strongest = await asyncio.gather(
-            self._rows(cypher.TIES_OF, ids=list(neighbour_ids)), self._rows(cypher.STRONGEST_TIES, ids=distinct, limit=limit)
-        )
+        own, engaged = await asyncio.gather(self._rows(cypher.TIES_OF, ids=list(neighbour_ids)), self._rows(cypher.ENGAGED, ids=distinct))
         customers = _as_customers(own)
         campaigns = sorted({campaign_id for each in customers.values() for campaign_id in each.engaged_with})
         intents = sorted({intent for each in customers.values() for intent in each.expressed})
@@ -405,9 +403,7 @@ class GraphReader:
             self._rows(cypher.COMPANIONS, ids=campaigns), self._rows(cypher.ATTRACTED, ids=intents)
         )
         parts = SharedParts(
-            neighbours={
-                user: [NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for id_, weight in some] for user, some in strongest
-            },
+            neighbours={user: strongest(user, ties, limit=limit) for user, ties in engaged},
             companions={row[0]: row[1] for row in companions},
             attracted={row[0]: row[1] for row in attracted},
         )

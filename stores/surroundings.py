@@ -45,6 +45,12 @@ def surroundings(
     )
 
 
+def strongest(user_id: str, ties: Iterable[tuple[str, float]], *, limit: int) -> list[NeighbourTie]:
+    """A neighbour's strongest ties, from campaigns with their weights: the strongest first, then by campaign_id."""
+    kept = sorted(ties, key=lambda tie: (-tie[1], tie[0]))[:limit]
+    return [NeighbourTie(user_id=user_id, campaign_id=campaign_id, weight=weight) for campaign_id, weight in kept]
+
+
 def neighbours_ties(neighbour_ids: Iterable[str], parts: SharedParts) -> tuple[NeighbourTie, ...]:
     return tuple(tie for neighbour in neighbour_ids for tie in parts.neighbours.get(neighbour, ()))
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from cli.main import main
 from retrieval.keys import drawn, entry_of
 from stores.settings import Settings
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, refresh
 from tests.integration.test_erasure import KEY, forget, known
 from tests.integration.test_feedback import event
 from tests.seeding import NOW, records, release, seed, serving
@@ -30,23 +31,32 @@ def seeded(settings: Settings) -> Settings:
     return clocked
 
 
-async def test_a_customer_is_forgotten_by_a_request_and_the_proof_is_there_when_it_is_done(seeded: Settings) -> None:
-    async with serving(seeded) as api:
-        before = [await api.get("/recommendations/u_001") for _ in range(2)]
-        await api.post("/events", json=event("u_001", "click", "c_101"))
-        nothing = await api.get("/users/u_001/erasure")
-        asked = await api.delete("/users/u_001")
-        after = await api.get("/recommendations/u_001")
-        again = await api.delete("/users/u_001")
+@pytest.fixture
+def loaded(settings: Settings) -> Settings:
+    """Stores that a refresh has filled."""
+    keyed = replace(settings, erasure_key=KEY)
+    drop(keyed, *CAMPAIGNS, *RECORDS)
+    assert refresh(keyed).success
+    return keyed
+
+
+async def test_a_customer_is_forgotten_by_a_request_and_the_proof_is_there_when_it_is_done(loaded: Settings) -> None:
+    async with serving(loaded) as api:
+        before = [await api.get("/recommendations/u_1") for _ in range(2)]
+        await api.post("/events", json=event("u_1", "click", "c_boots"))
+        nothing = await api.get("/users/u_1/erasure")
+        asked = await api.delete("/users/u_1")
+        after = await api.get("/recommendations/u_1")
+        again = await api.delete("/users/u_1")
         status = await api.get(asked.headers["Location"])
     assert [known(answer) for answer in (*before, after)] == [True, True, False]
     assert (nothing.status_code, nothing.headers["Content-Type"]) == (404, "application/problem+json")
-    assert (asked.status_code, asked.json()["status"], asked.headers["Location"]) == (202, "requested", "/users/u_001/erasure")
+    assert (asked.status_code, asked.json()["status"], asked.headers["Location"]) == (202, "requested", "/users/u_1/erasure")
     assert again.json() == asked.json() == status.json()
-    assert forget(replace(seeded, clock_at=None)).success
-    async with serving(seeded) as api:
-        done = (await api.get("/users/u_001/erasure")).json()
-        exported = (await api.get("/users/u_001/export")).json()
+    assert forget(loaded).success
+    async with serving(loaded) as api:
+        done = (await api.get("/users/u_1/erasure")).json()
+        exported = (await api.get("/users/u_1/export")).json()
     assert (done["status"], done["mark"]) == ("done", asked.json()["mark"])
     assert done["places"]["mongodb intake"] == {"found": 1, "left": 0}
     assert {place["left"] for place in done["places"].values()} == {0}
