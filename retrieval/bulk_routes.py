@@ -1,12 +1,11 @@
 """`POST /recommendations`: answers for up to 500 customers."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Body
 from litestar.response import Response, Stream
 from litestar.status_codes import HTTP_200_OK
 
@@ -31,7 +30,7 @@ MOST_BODY_BYTES = 256 * 1024
     },
 )
 async def bulk_recommendations(
-    data: Annotated[BulkQuestion, Body()], request: Request[Caller, Any, Any], bulk: NamedDependency[Bulk]
+    data: BulkQuestion, request: Request[Caller, Any, Any], bulk: NamedDependency[Bulk]
 ) -> Response[bytes] | Stream:
     """With `Accept: application/x-ndjson`, one answer a line, each sent as soon as it is there.
 

@@ -247,7 +247,7 @@ class DocumentsReader:
         database = self._client[settings.mongo_database]
         self._releases = database["releases"]
         self._erasures = database["erasures"]
-        self.postings = Postings(database, write_timeout_s=settings.answer_timeout_s)
+        self.postings = Postings(database, write_timeout_s=2 * settings.read_timeout_s)
 
     async def close(self) -> None:
         await self._client.close()

@@ -10,6 +10,7 @@ A campaign that records name but no entry describes is `known = false`. The Cyph
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from msgspec import Struct
 from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions
 
 from stores import cypher
+from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
 from stores.records import Campaign, CustomerTies, Tally
@@ -38,6 +40,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 BATCH_IDS = 1000
 BATCH_CAMPAIGNS = 50
 SHARED_CAMPAIGNS = 50
+WAKE_S = 10.0
+WAKE_AGAIN_S = 0.2
 FEWEST_SHARED = 2  # one customer in common says nothing of the campaigns, and too much of the customer
 
 Answer = TypeVar("Answer")
@@ -358,25 +362,47 @@ class Graph:
 
 
 class GraphReader:
-    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included."""
+    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
+
+    A Neo4j that does not answer is left alone for a moment, and its readers are told at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._driver: AsyncDriver | None = None
+        self._breaker = Breaker("neo4j")
+        self._waking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Closes the connections, if there are any."""
+        if self._waking is not None:
+            self._waking.cancel()
         if self._driver is not None:
             await self._driver.close()
             self._driver = None
 
     async def _rows(self, text: str, **parameters: Any) -> Rows:
-        with translated("neo4j", NEO4J_ERRORS):
-            if self._driver is None:
-                self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
-            async with asyncio.timeout(self._settings.read_timeout_s):
-                async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
-                    return await (await session.run(text, parameters)).values()
+        try:
+            with self._breaker, translated("neo4j", NEO4J_ERRORS):
+                return await self._ask(text, parameters, timeout_s=self._settings.read_timeout_s)
+        except Unavailable:
+            if self._waking is None or self._waking.done():
+                self._waking = asyncio.create_task(self._wake())
+            raise
+
+    async def _ask(self, text: str, parameters: dict[str, Any], *, timeout_s: float) -> Rows:
+        if self._driver is None:
+            self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
+        async with asyncio.timeout(timeout_s):
+            async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
+                return await (await session.run(text, parameters)).values()
+
+    async def _wake(self) -> None:
+        """Asks the very question that readers ask, and waits longer than they may: a server that has just begun answers no
+        first question in their time, and would begin again with the next one."""
+        with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
+            await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
+        await asyncio.sleep(WAKE_AGAIN_S)
 
     async def ping(self) -> None:
         """Raises Unavailable where Neo4j does not answer."""

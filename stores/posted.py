@@ -15,6 +15,7 @@ from msgspec import Struct
 from pymongo import WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
+from stores.breaker import Breaker
 from stores.errors import translated
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, read
 
@@ -80,24 +81,25 @@ class Intake:
 
 
 class Postings:
-    """What the API does with the intake, asynchronous."""
+    """What the API does with the intake, asynchronous. While MongoDB does not answer its readers are told at once."""
 
     def __init__(self, database: AsyncDatabase[Document], *, write_timeout_s: float) -> None:
         self._rows = database.get_collection(NAME)
         self._durable = database.get_collection(NAME, write_concern=DURABLE)
         self._write_timeout_s = write_timeout_s
+        self._breaker = Breaker("mongodb")
 
     async def put(self, users: Sequence[str], events: Sequence[str]) -> None:
         """Keeps events, each with its customer. When this returns they are durable: acknowledged by the majority, in its journal."""
         posting = Posting(id=f"{key_at(time.time_ns())}-{secrets.token_hex(8)}", users=tuple(users), events=tuple(events))
         row = columns(posting)
-        with translated("mongodb", MONGODB_ERRORS), pymongo.timeout(self._write_timeout_s):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS), pymongo.timeout(self._write_timeout_s):
             await self._durable.insert_one({"_id": row.pop("id"), **row})
 
     async def of(self, user_ids: Sequence[str]) -> dict[str, list[str]]:
         """The texts of these customers' events, recorded or not, the oldest first; one question, however many they are."""
         found: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             # $in also for one of them: the small local engine finds nothing in an indexed list by equality
             postings = [posting_of(document) async for document in self._rows.find({"users": {"$in": list(found)}})]
         for posting in sorted(postings, key=lambda each: each.id):
@@ -107,7 +109,7 @@ class Postings:
 
     async def users(self) -> set[str]:
         """Everybody of whom something was posted that no release reflects yet."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             return {user async for document in self._rows.find({}, {"users": 1}) for user in posting_of({"events": (), **document}).users}
 
 
