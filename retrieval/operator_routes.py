@@ -15,7 +15,7 @@ from retrieval.operators import Operators, status_of
 from retrieval.parameters import UserId, refuse_unknown
 from retrieval.problems import BAD_REQUEST, PROBLEM_JSON, UNAVAILABLE
 from retrieval.schemas import ErasureStatus, Problem, Releases
-from stores.export import Export
+from stores.exported import Export
 
 NO_STORE = {"Cache-Control": "no-store"}
 NO_KEY = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="The erasure key is not set", generate_examples=False)
