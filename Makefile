@@ -53,5 +53,5 @@ $(PLATFORM): pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(TOOLS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the platform and its tests into $(VENV): a few minutes, once"
-	@$(INSTALL) -e '.[api,pipeline,local,test]'
+	@$(INSTALL) -e '.[api,telemetry,pipeline,local,test]'
 	@touch $(PLATFORM) $@

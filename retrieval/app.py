@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
-from litestar.logging import LoggingConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -18,11 +18,15 @@ from retrieval.entrance import Entrance
 from retrieval.erasing import Erasing
 from retrieval.generation import Generations
 from retrieval.health import Probes
-from retrieval.keys import Keys
-from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
+from retrieval.limits import Limits
+from retrieval.logs import logging_config
+from retrieval.meters import Meters
+from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS, PUBLIC
+from retrieval.tracing import Tracing
 from stores.cache import CacheReader
+from stores.counters import Counters
 from stores.documents import DocumentsReader
 from stores.errors import Unavailable
 from stores.graph import GraphReader
@@ -31,7 +35,7 @@ from stores.settings import Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import VectorsReader
 
-EXPECTED: set[int | type[Exception]] = {400, 401, 403, 404, 405, NoRelease, Overdue, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 403, 404, 405, 413, 415, NoRelease, Overdue, Overloaded, SlowBody, Unavailable}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
@@ -42,24 +46,24 @@ log = logging.getLogger("retrieval")
 def create_app(settings: Settings | None = None) -> Litestar:
     """The API. Settings come from the environment unless they are given; no store needs to be up for this."""
     settings = settings or load_settings(os.environ)
+    tracing = Tracing(settings) if settings.otlp_url else None
+    meters, limits = Meters(tracing), Limits(Counters(settings))
 
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
-        async with opened(settings) as (recommender, probes):
-            app.state.recommender, app.state.probes = recommender, probes
+        async with opened(settings, meters) as (recommender, probes):
+            app.state.recommender, app.state.probes, app.state.meters = recommender, probes, meters
             yield
+        await limits.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = Litestar(
         HANDLERS,
         lifespan=[stores],
-        dependencies={"recommender": provided_recommender, "probes": provided_probes},
+        dependencies={name: provided(name) for name in ("recommender", "probes", "meters")},
         exception_handlers=EXCEPTION_HANDLERS,
-        logging_config=LoggingConfig(
-            root={"level": "WARNING", "handlers": ["queue_listener"]},
-            loggers={"retrieval": {"level": "INFO", "handlers": ["queue_listener"], "propagate": False}},
-            log_exceptions="always",
-            disable_stack_trace=EXPECTED,
-        ),
+        logging_config=logging_config(settings, expected=EXPECTED),
         openapi_config=OpenAPIConfig(
             title="Campaign Platform",
             version="0.1.0",
@@ -68,7 +72,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
     )
-    app.asgi_handler = Entrance(app.asgi_handler, keys=Keys(settings), public=public_paths(HANDLERS))
+    app.asgi_handler = Entrance(
+        app.asgi_handler, settings=settings, public=public_paths(HANDLERS), limits=limits, meters=meters, tracing=tracing
+    )
     return app
 
 
@@ -78,7 +84,7 @@ def public_paths(handlers: Iterable[HTTPRouteHandler]) -> set[str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]]:
+async def opened(settings: Settings, meters: Meters) -> AsyncIterator[tuple[Recommender, Probes]]:
     """Everything that answers are made with, closed in order at the end."""
     tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
@@ -86,8 +92,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
     recommender = Recommender(
-        cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, tuning=tuning
+        cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, meters=meters
     )
+    meters.follow(lambda: generations.held.release if generations.held else None)
 
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
@@ -120,11 +127,10 @@ async def warmed(probes: Probes) -> str:
     return health.status
 
 
-async def provided_recommender(state: State) -> Recommender:
-    found: Recommender = state.recommender
-    return found
+def provided(name: str) -> Provide:
+    """What the lifespan opened, by its name. Handlers ask for one such thing at most: two would be found by tasks of their own."""
 
+    async def found(state: State) -> object:
+        return state[name]
 
-async def provided_probes(state: State) -> Probes:
-    found: Probes = state.probes
-    return found
+    return Provide(found)

@@ -27,6 +27,14 @@ class Overdue(Exception):
     """The answer took longer than it may."""
 
 
+class Overloaded(Exception):
+    """More is asked for than can be computed: better refused at once than late."""
+
+
+class SlowBody(Exception):
+    """The request's body did not come in time."""
+
+
 def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[Problem]:
     return Response(problem, status_code=problem.status, media_type=PROBLEM_JSON, headers=dict(headers or {}))
 
@@ -61,6 +69,15 @@ def overdue(_: Request[Any, Any, Any], exc: Overdue) -> Response[Problem]:
     return unavailable(str(exc))
 
 
+def overloaded(_: Request[Any, Any, Any], __: Overloaded) -> Response[Problem]:
+    return unavailable("too many answers are being computed already")
+
+
+def slow_body(_: Request[Any, Any, Any], __: SlowBody) -> Response[Problem]:
+    status = HTTPStatus.REQUEST_TIMEOUT
+    return answer(Problem(title=status.phrase, status=status, detail="the request's body did not come in time"))
+
+
 def store_failed(_: Request[Any, Any, Any], exc: StoreError) -> Response[Problem]:
     """503 that names the store; what the store said goes to the log, for it may hold addresses."""
     log.warning("503: %s", exc)
@@ -78,6 +95,8 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     HTTPException: refused,
     NoRelease: no_release,
     Overdue: overdue,
+    Overloaded: overloaded,
+    SlowBody: slow_body,
     StoreError: store_failed,
     Exception: failed,
 }
@@ -86,6 +105,6 @@ BAD_REQUEST = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="A para
 UNAVAILABLE = ResponseSpec(
     Problem,
     media_type=PROBLEM_JSON,
-    description="No release yet, or a store without which nothing sound can be said",
+    description="No release yet, a store without which nothing sound can be said, or too much asked for",
     generate_examples=False,
 )

@@ -5,11 +5,13 @@ from typing import Any, cast
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
-from litestar.enums import OpenAPIMediaType
+from litestar.enums import MediaType, OpenAPIMediaType
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Scope
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from retrieval.health import Probes
+from retrieval.meters import Meters
 from retrieval.parameters import Explain, Limit, UserId, refuse_unknown
 from retrieval.problems import BAD_REQUEST, UNAVAILABLE
 from retrieval.recommend import Recommender
@@ -61,10 +63,16 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Health]:
     return Response(health, status_code=status)
 
 
+@get("/metrics", summary="What is counted and timed, for Prometheus", media_type=MediaType.TEXT)
+async def metrics(meters: NamedDependency[Meters]) -> Response[bytes]:
+    """Needs a key like everything else: it tells how much is asked and what fails."""
+    return Response(meters.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
 @get("/openapi.json", opt={PUBLIC: True}, media_type=OpenAPIMediaType.OPENAPI_JSON, include_in_schema=False)
 async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The schema of this API, OpenAPI 3.1."""
     return request.app.openapi_schema.to_schema()
 
 
-HANDLERS = [recommendations, live, ready, openapi]
+HANDLERS = [recommendations, live, ready, metrics, openapi]
