@@ -3,18 +3,17 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.routes import HTTPRoute
 
 from ranking.recommend import Tuning
-from retrieval.entrance import Entrance
+from retrieval.documented import openapi_config
+from retrieval.entrance import PUBLIC, Entrance
 from retrieval.erasing import Erasing
 from retrieval.generation import Generations
 from retrieval.health import Probes
@@ -23,7 +22,7 @@ from retrieval.logs import logging_config
 from retrieval.meters import Meters
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody
 from retrieval.recommend import Recommender
-from retrieval.routes import HANDLERS, PUBLIC
+from retrieval.routes import HANDLERS
 from retrieval.tracing import Tracing
 from stores.cache import CacheReader
 from stores.counters import Counters
@@ -64,23 +63,18 @@ def create_app(settings: Settings | None = None) -> Litestar:
         dependencies={name: provided(name) for name in ("recommender", "probes", "meters")},
         exception_handlers=EXCEPTION_HANDLERS,
         logging_config=logging_config(settings, expected=EXPECTED),
-        openapi_config=OpenAPIConfig(
-            title="Campaign Platform",
-            version="0.1.0",
-            description="Ranked campaigns for each customer, with reasons.",
-            path="/docs",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        ),
+        openapi_config=openapi_config(),
     )
     app.asgi_handler = Entrance(
-        app.asgi_handler, settings=settings, public=public_paths(HANDLERS), limits=limits, meters=meters, tracing=tracing
+        app.asgi_handler, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing
     )
     return app
 
 
-def public_paths(handlers: Iterable[HTTPRouteHandler]) -> set[str]:
-    """The paths that need no key: those of the handlers that say so."""
-    return {path for handler in handlers if handler.opt.get(PUBLIC) for path in handler.paths}
+def public_paths(app: Litestar) -> set[str]:
+    """The paths that need no key: those whose handlers all say so, beside the one that Litestar adds for OPTIONS."""
+    handlers = {route.path_format: route.route_handlers for route in app.routes if isinstance(route, HTTPRoute)}
+    return {path for path, own in handlers.items() if all(each.opt.get(PUBLIC) for each in own if each.http_methods != {"OPTIONS"})}
 
 
 @asynccontextmanager

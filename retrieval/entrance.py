@@ -40,6 +40,10 @@ CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancest
 BODY_S = 10.0
 SHOWN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 NO_ROUTE = "none"
+PUBLIC = "public"
+"""The option of a handler that needs no key. One that only operators may call has the guard `operators_only`."""
+HEALTH = "/health/"
+"""Never too often asked for: a proxy that is refused there would take the API for dead."""
 READS = {"GET", "HEAD", "OPTIONS"}
 METHODS = READS | {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -51,7 +55,7 @@ log = logging.getLogger("retrieval")
 
 
 class Entrance:
-    """Lets in who may come in. `public` are the paths that need no key and are never too often asked for."""
+    """Lets in who may come in. `public` are the paths that need no key."""
 
     def __init__(
         self, app: ASGIApp, *, settings: Settings, public: Collection[str], limits: Limits, meters: Meters, tracing: Tracing | None = None
@@ -92,12 +96,15 @@ class Entrance:
     def _refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Reply | None:
         """The answer to whoever may not pass; None where the app is to answer."""
         scope["user"] = NOBODY
-        if scope["path"] in self._public:
+        path = scope["path"]
+        if path.startswith(HEALTH) and path in self._public:
             return None
         client = scope["client"] or ("127.0.0.1", 0)
         address = self._addresses.of(client[0], headers.get(b"x-forwarded-for", b""))
         if wait_s := self._limits.admit(f"address:{address}", per_s=self._settings.address_requests_per_s):
             return self._too_often("address", wait_s)
+        if path in self._public:
+            return None
         scope["user"] = caller = self._caller(headers)
         if caller is None:
             return UNAUTHORIZED

@@ -101,10 +101,13 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Exception: failed,
 }
 
-BAD_REQUEST = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="A parameter is malformed or unknown", generate_examples=False)
-UNAVAILABLE = ResponseSpec(
-    Problem,
-    media_type=PROBLEM_JSON,
-    description="No release yet, a store without which nothing sound can be said, or too much asked for",
-    generate_examples=False,
-)
+
+def documented(description: str) -> ResponseSpec:
+    """A problem, as the API's own document tells of it."""
+    return ResponseSpec(Problem, media_type=PROBLEM_JSON, description=description, generate_examples=False)
+
+
+BAD_REQUEST = documented("A parameter is malformed or unknown")
+UNAVAILABLE = documented("No release yet, a store without which nothing sound can be said, or too much asked for")
+REFUSALS = {401: documented("No valid key was shown"), 429: documented("This key or this address asks too often")}
+"""What every route that needs a key may answer."""

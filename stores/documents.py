@@ -13,6 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from pymongo import AsyncMongoClient
 
+from stores.breaker import Breaker
 from stores.erasures import Erasures
 from stores.errors import ContractBroken, NotFound, translated
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, opened, read
@@ -235,12 +236,16 @@ class Documents:
 
 
 class DocumentsReader:
-    """What the API asks of MongoDB, asynchronous. Nothing connects before the first call."""
+    """What the API asks of MongoDB, asynchronous. Nothing connects before the first call.
+
+    A server that does not answer is left alone for a moment, and who asks is told at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client: AsyncMongoClient[Document] = opened(AsyncMongoClient, settings, timeout_s=settings.read_timeout_s)
         self._releases = self._client[settings.mongo_database]["releases"]
         self._erasures = self._client[settings.mongo_database]["erasures"]
+        self._breaker = Breaker("mongodb")
 
     async def close(self) -> None:
         await self._client.close()
@@ -251,13 +256,13 @@ class DocumentsReader:
 
     async def latest_release(self) -> Release | None:
         """The release that readers are to trust; None before the first."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             document = await self._releases.find_one({}, sort=[("_id", -1)])
         return None if document is None else read(document, Release)
 
     async def being_erased(self) -> frozenset[str]:
         """The customers who are to be forgotten and are not yet."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             return frozenset([str(document["user_id"]) async for document in self._erasures.find({"done_at_ms": 0}, {"user_id": 1})])
 
 
