@@ -17,7 +17,6 @@ from msgspec import Struct
 from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions
 
 from stores import cypher
-from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
 from stores.records import Campaign, CustomerTies, Tally
@@ -358,15 +357,11 @@ class Graph:
 
 
 class GraphReader:
-    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
-
-    A server that does not answer is left alone for a moment, and who asks is told at once.
-    """
+    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._driver: AsyncDriver | None = None
-        self._breaker = Breaker("neo4j")
 
     async def close(self) -> None:
         """Closes the connections, if there are any."""
@@ -375,7 +370,7 @@ class GraphReader:
             self._driver = None
 
     async def _row(self, text: str, **parameters: Any) -> list[Any]:
-        with self._breaker, translated("neo4j", NEO4J_ERRORS):
+        with translated("neo4j", NEO4J_ERRORS):
             if self._driver is None:
                 self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
             async with asyncio.timeout(self._settings.read_timeout_s):

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, exceptions
 from pymilvus.client.types import LoadState
 
-from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, NotFound, StoreError, Unavailable, translated
 from stores.evidence import Neighbour
 from stores.records import Id
@@ -372,8 +371,7 @@ class Vectors:
 class VectorsReader:
     """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
 
-    After a restart of the server it connects again and loads what it needs by itself. A server that does not answer is left
-    alone for a moment, and who asks is told at once.
+    After a restart of the server it connects again and loads what it needs by itself.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -381,7 +379,6 @@ class VectorsReader:
         self._timeout_s = settings.read_timeout_s
         self._client: AsyncMilvusClient | None = None
         self._connecting = asyncio.Lock()
-        self._breaker = Breaker("milvus")
 
     async def close(self) -> None:
         """Closes the connection, if there is one."""
@@ -414,7 +411,7 @@ class VectorsReader:
         return sorted(found, key=lambda neighbour: (-neighbour.similarity, neighbour.user_id))
 
     async def _ask(self, call: Callable[[AsyncMilvusClient], Awaitable[Any]], *, loads: str | None = None) -> Any:
-        with self._breaker, translated("milvus", MILVUS_ERRORS):
+        with translated("milvus", MILVUS_ERRORS):
             async with asyncio.timeout(self._timeout_s):
                 client = await self._connected()
                 try:
