@@ -3,30 +3,33 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.handlers import HTTPRouteHandler
-from litestar.logging import LoggingConfig
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.di import Provide
+from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from ranking.recommend import Tuning
 from retrieval.bulk import Bulk, SharedGraph, SharedVectors, patient
-from retrieval.entrance import Entrance
+from retrieval.documented import openapi_config
+from retrieval.entrance import PUBLIC, Entrance
 from retrieval.erasing import Erasing
 from retrieval.feedback import Feedback
 from retrieval.generation import Generations
 from retrieval.health import Probes
-from retrieval.keys import Keys
+from retrieval.limits import Limits
+from retrieval.logs import logging_config
+from retrieval.meters import Meters
 from retrieval.operators import Operators
-from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
+from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody
 from retrieval.recommend import Recommender
-from retrieval.routes import HANDLERS, PUBLIC
+from retrieval.routes import HANDLERS
+from retrieval.tracing import Tracing
 from stores.cache import CacheReader
+from stores.counters import Counters
 from stores.documents import DocumentsReader
 from stores.errors import Unavailable
 from stores.graph import GraphReader
@@ -35,7 +38,7 @@ from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import VectorsReader
 
-EXPECTED: set[int | type[Exception]] = {400, 401, 403, 404, 405, 413, BadSetting, NoRelease, Overdue, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 403, 404, 405, 413, 415, BadSetting, NoRelease, Overdue, Overloaded, SlowBody, Unavailable}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
@@ -48,6 +51,7 @@ class Service(Struct, frozen=True, kw_only=True):
 
     recommender: Recommender
     probes: Probes
+    meters: Meters
     feedback: Feedback
     bulk: Bulk
     operators: Operators
@@ -56,43 +60,40 @@ class Service(Struct, frozen=True, kw_only=True):
 def create_app(settings: Settings | None = None) -> Litestar:
     """The API. Settings come from the environment unless they are given; no store needs to be up for this."""
     settings = settings or load_settings(os.environ)
+    tracing = Tracing(settings) if settings.otlp_url else None
+    meters, limits = Meters(tracing), Limits(Counters(settings))
 
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
-        async with opened(settings) as service:
-            app.state.service = service
+        async with opened(settings, meters) as service:
+            app.state.update({name: getattr(service, name) for name in Service.__struct_fields__})
             yield
+        await limits.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = Litestar(
         HANDLERS,
         lifespan=[stores],
         dependencies={name: provided(name) for name in Service.__struct_fields__},
         exception_handlers=EXCEPTION_HANDLERS,
-        logging_config=LoggingConfig(
-            root={"level": "WARNING", "handlers": ["queue_listener"]},
-            loggers={"retrieval": {"level": "INFO", "handlers": ["queue_listener"], "propagate": False}},
-            log_exceptions="always",
-            disable_stack_trace=EXPECTED,
-        ),
-        openapi_config=OpenAPIConfig(
-            title="Campaign Platform",
-            version="0.1.0",
-            description="Ranked campaigns for each customer, with reasons.",
-            path="/docs",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        ),
+        logging_config=logging_config(settings, expected=EXPECTED),
+        openapi_config=openapi_config(),
     )
-    app.asgi_handler = Entrance(app.asgi_handler, keys=Keys(settings), public=public_paths(HANDLERS))
+    app.asgi_handler = Entrance(
+        app.asgi_handler, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing
+    )
     return app
 
 
-def public_paths(handlers: Iterable[HTTPRouteHandler]) -> set[str]:
-    """The paths that need no key: those of the handlers that say so."""
-    return {path for handler in handlers if handler.opt.get(PUBLIC) for path in handler.paths}
+def public_paths(app: Litestar) -> set[str]:
+    """The paths that need no key: those whose handlers all say so, beside the one that Litestar adds for OPTIONS."""
+    handlers = {route.path_format: route.route_handlers for route in app.routes if isinstance(route, HTTPRoute)}
+    return {path for path, own in handlers.items() if all(each.opt.get(PUBLIC) for each in own if each.http_methods != {"OPTIONS"})}
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Service]:
+async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     """Everything that answers are made with, closed in order at the end."""
     tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
@@ -108,9 +109,8 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         erasing=erasing,
         feedback=feedback,
         settings=settings,
-        tuning=tuning,
+        meters=meters,
     )
-
     in_bulk = patient(settings)
     shared_vectors, shared_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
     bulk = Bulk(
@@ -122,10 +122,11 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             erasing=erasing,
             feedback=feedback,
             settings=in_bulk,
-            tuning=tuning,
+            meters=meters,
             leases=False,
         )
     )
+    meters.follow(lambda: generations.held.release if generations.held else None)
 
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
@@ -140,7 +141,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk, operators=Operators(settings))
+        yield Service(recommender=recommender, probes=probes, meters=meters, feedback=feedback, bulk=bulk, operators=Operators(settings))
     finally:
         await recommender.close()
         await bulk.close()
@@ -160,11 +161,10 @@ async def warmed(probes: Probes) -> str:
     return health.status
 
 
-def provided(name: str) -> Callable[[State], Awaitable[object]]:
-    """What gives handlers one part of the service, by its name."""
+def provided(name: str) -> Provide:
+    """What the lifespan opened, by its name. Handlers ask for one such thing at most: two would be found by tasks of their own."""
 
-    async def part(state: State) -> object:
-        found: object = getattr(state.service, name)
-        return found
+    async def found(state: State) -> object:
+        return state[name]
 
-    return part
+    return Provide(found)

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from retrieval.problems import Overdue, unsaid
-from retrieval.recommend import Answer, Recommender
+from retrieval.answers import Answer
+from retrieval.problems import Overdue, Overloaded, unsaid
+from retrieval.recommend import Recommender
 from retrieval.schemas import BulkLine, Problem, Recommendations
 from stores.coalescing import Coalesced
 from stores.errors import StoreError
@@ -118,7 +119,7 @@ class Bulk:
             return msgspec.json.encode(BulkLine(user_id=user_id, problem=NO_ID))
         try:
             answer = await self._recommender.answer(user_id, limit=limit)
-        except (StoreError, Overdue) as exc:
+        except (StoreError, Overdue, Overloaded) as exc:
             return msgspec.json.encode(BulkLine(user_id=user_id, problem=unsaid(exc)))
         return line_of(answer)
 

@@ -11,6 +11,7 @@ What is answered when a store does not answer (`X-Degraded` names it; such answe
 | MongoDB            | cached answers go on. Computed: the release in memory, degraded, where Redis knows that nothing   |
 |                    | was posted of the customer lately; else an older answer since then; else 503, as without Neo4j    |
 | SQL                | the release in memory, degraded where a newer one is published: only that makes it read again     |
+| too much is asked  | at once: what the cache held under an older release, else 503                                     |
 | before any release | 503 "no release yet"; the same stores down before one was ever loaded: 503 naming the store       |
 
 What was posted of a customer since the last refresh counts at once: retrieval.feedback says how.
@@ -26,20 +27,21 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ranking.feedback import with_feedback
-from ranking.recommend import Customer, Recommended, Tuning, recommend
+from ranking.recommend import Customer, Recommended, recommend
+from retrieval.answers import Answer
 from retrieval.erasing import Erasing
 from retrieval.feedback import Feedback
 from retrieval.flights import Flights
 from retrieval.generation import Generation, Generations
-from retrieval.problems import Overdue
+from retrieval.meters import Meters
+from retrieval.problems import Overdue, Overloaded
 from retrieval.schemas import (
     ExplainedRecommendation,
     ExplainedRecommendations,
@@ -48,6 +50,7 @@ from retrieval.schemas import (
     RetrievalSource,
     SourcePlace,
 )
+from retrieval.turns import Turns
 from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
 from stores.evidence import Neighbour, Surroundings
@@ -60,27 +63,10 @@ LOOK_AGAIN_S = 0.02
 UNKNOWN_TTL_S = 60
 """Anybody can make up ids of unknown customers: their answers leave the cache soon."""
 
-CacheStatus = Literal["hit", "miss", "stale", "bypass"]
-
 CAMPAIGNS_EACH = 50
 """How many campaigns the graph tells at most of each neighbour, each of the customer's campaigns and each intent."""
 
 log = logging.getLogger("retrieval")
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """A body ready to be sent, the release that it was made from, how the cache took part, and which stores it had to do without."""
-
-    body: bytes
-    release: int
-    cache: CacheStatus
-    missing: tuple[str, ...] = ()
-
-    @property
-    def tag(self) -> bytes:
-        """A weak ETag: of the release and of what is said, wherever it was retrieved from."""
-        said = self.body[: self.body.rindex(b'"retrieval_source"')]
-        return b'W/"%d-%b"' % (self.release, blake2b(said, digest_size=12).hexdigest().encode())
 
 
 class Computed(Struct, frozen=True, kw_only=True):
@@ -120,10 +106,11 @@ class Recommender:
         erasing: Erasing,
         feedback: Feedback,
         settings: Settings,
-        tuning: Tuning,
+        meters: Meters,
         leases: bool = True,
     ) -> None:
         """`leases`: whether no two processes compute the same answer at the same time, which costs a call of Redis each."""
+        self._meters = meters
         self._cache = cache
         self._erasing = erasing
         self._feedback = feedback
@@ -132,8 +119,8 @@ class Recommender:
         self._graph = graph
         self._generations = generations
         self._settings = settings
-        self._tuning = tuning
-        self._turns = asyncio.Semaphore(settings.max_concurrent_answers)
+        self._tuning = generations.tuning
+        self._turns = Turns(at_once=settings.max_concurrent_answers, waiting=settings.max_waiting_answers, meters=meters)
         self._flights: Flights[Answer] = Flights()
 
     async def answer(self, user_id: str, *, limit: int) -> Answer:
@@ -142,7 +129,7 @@ class Recommender:
         Raises:
             NoRelease: nothing was ever released.
             StoreError: a store does not answer, nothing sound can be said without it, and the cache holds nothing either.
-            Overdue: it took too long.
+            Overdue, Overloaded: it took too long, or would, and the cache holds nothing either.
         """
         query = str(limit)
         view = await self._view(user_id, query)
@@ -151,10 +138,10 @@ class Recommender:
         key = (user_id, query, view and (view.release, view.epoch))
         try:
             return await self._flights.join(key, lambda: self._fly(user_id, limit, view))
-        except (StoreError, Overdue) as exc:
+        except (StoreError, Overdue, Overloaded) as exc:
             if view is None or view.entry is None or view.entry.epoch != view.epoch:
                 raise
-            log.warning("%s: an older answer is given", exc)
+            log.info("%s: an older answer is given", exc)
             return self._stale(view.entry, exc)
 
     async def explain(self, user_id: str, *, limit: int) -> Answer:
@@ -172,7 +159,8 @@ class Recommender:
         if not await self._feedback.redis_knows():
             return None
         try:
-            view = await self._cache.read(user_id, query)
+            with self._meters.stage("cache"):
+                view = await self._cache.read(user_id, query)
         except StoreError as exc:
             log.info("the cache is passed by: %s", exc)
             self._feedback.missed()
@@ -188,7 +176,7 @@ class Recommender:
             return None
         return Answer(body=view.entry.body, release=view.entry.release, cache="hit")
 
-    def _stale(self, entry: Entry, exc: StoreError | Overdue) -> Answer:
+    def _stale(self, entry: Entry, exc: StoreError | Overdue | Overloaded) -> Answer:
         """An older answer without what may no longer be offered at this moment."""
         body, held = entry.body, self._generations.held
         if held is not None:
@@ -242,11 +230,13 @@ class Recommender:
     async def _compute(self, user_id: str, limit: int, view: CacheView | None, *, within_s: float) -> Computed:
         try:
             async with asyncio.timeout(within_s), self._turns:
-                generation = await self._generations.current((view.release or 0) if view else None)
+                with self._meters.stage("release"):
+                    generation = await self._generations.current((view.release or 0) if view else None)
                 erased, customer, missing = await self._customer_unless_erased(user_id, generation, view)
         except TimeoutError:
             raise Overdue(f"no answer within {self._settings.answer_timeout_s} s") from None
-        ranking = recommend(customer, generation.lineup, limit=limit, tuning=self._tuning)
+        with self._meters.stage("ranking"):
+            ranking = recommend(customer, generation.lineup, limit=limit, tuning=self._tuning)
         missing = (*generation.missing, *missing)
         return Computed(generation=generation, customer=customer, ranking=ranking, missing=missing, erased=erased)
 
@@ -259,12 +249,16 @@ class Recommender:
             return nobody
         if view is not None and view.epoch:
             return (False, *await self._customer(user_id, generation, view))
-        found, erased = await asyncio.gather(self._customer(user_id, generation, view), self._erasing.includes(user_id))
+        found, erased = await asyncio.gather(self._customer(user_id, generation, view), self._is_erased(user_id))
         if not erased:
             return (False, *found)
         if view is not None:
             await self._suppress(user_id)
         return nobody
+
+    async def _is_erased(self, user_id: str) -> bool:
+        with self._meters.stage("erasing"):
+            return await self._erasing.includes(user_id)
 
     async def _suppress(self, user_id: str) -> None:
         """Gives Redis back that a customer is being forgotten."""
@@ -286,7 +280,8 @@ class Recommender:
             StoreError: MongoDB is silent, and something was or may have been posted: the customer's no may be among it.
         """
         try:
-            return await self._feedback.of(user_id), ()
+            with self._meters.stage("posted"):
+                return await self._feedback.of(user_id), ()
         except StoreError as exc:
             if view is None or view.release is None or view.heard:
                 raise
@@ -302,16 +297,19 @@ class Recommender:
         except StoreError as exc:
             log.warning("no similar customers: %s", exc)
             missing = (exc.store,)
-        around = await self._graph.around(user_id, [near.user_id for near in neighbours], limit=CAMPAIGNS_EACH)
+        with self._meters.stage("around"):
+            around = await self._graph.around(user_id, [near.user_id for near in neighbours], limit=CAMPAIGNS_EACH)
         known = around.known or has_vector
         return Customer(user_id=user_id, known=known, neighbours=neighbours, surroundings=around), missing
 
     async def _neighbours(self, user_id: str, collection: str) -> tuple[bool, list[Neighbour]]:
         """Whether the customer has a vector, and the customers nearest to it, without the customer."""
-        vector = await self._vectors.user_vector(collection, user_id)
+        with self._meters.stage("vector"):
+            vector = await self._vectors.user_vector(collection, user_id)
         if vector is None:
             return False, []
-        nearest = await self._vectors.similar_users(collection, vector, limit=self._settings.neighbours + 1)
+        with self._meters.stage("similar"):
+            nearest = await self._vectors.similar_users(collection, vector, limit=self._settings.neighbours + 1)
         return True, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
 
     async def _keep(self, user_id: str, limit: int, view: CacheView, computed: Computed) -> bool:

@@ -1,9 +1,14 @@
 """Answers on their way out: bytes as they came from the cache, and headers that say everything else about them."""
 
+from http import HTTPStatus
+
+import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from retrieval.recommend import Answer
+from retrieval.answers import Answer
+from retrieval.problems import PROBLEM_JSON
+from retrieval.schemas import Problem
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -14,6 +19,10 @@ CACHE_STATUS = {
     "bypass": b"redis; fwd=bypass",
 }
 """What RFC 9211 calls each of our words for the cache's part."""
+
+
+ANSWER = "answer"
+"""Where a request's state holds the answer that was given, for whoever counts and logs."""
 
 
 class Reply(Struct, frozen=True):
@@ -30,6 +39,7 @@ class Reply(Struct, frozen=True):
 
 def replied(answer: Answer, scope: Scope) -> Reply:
     """The answer; or 304 where the client has it already. What is degraded or stale is nobody's to keep."""
+    scope["state"][ANSWER] = answer
     headers: Headers = [
         (b"x-release", b"%d" % answer.release),
         (b"x-cache", answer.cache.encode()),
@@ -54,3 +64,10 @@ def holds(scope: Scope, tag: bytes) -> bool:
         if name == b"if-none-match":
             return value == b"*" or tag[2:] in (each.strip().removeprefix(b"W/") for each in value.split(b","))
     return False
+
+
+def refusal(status: HTTPStatus, detail: str, headers: Headers) -> Reply:
+    """A problem that is known before any handler is, the same for everybody."""
+    body = msgspec.json.encode(Problem(title=status.phrase, status=status, detail=detail))
+    told = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body)), *headers]
+    return Reply(status, told, body)

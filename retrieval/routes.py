@@ -3,24 +3,25 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.enums import OpenAPIMediaType
+from litestar.enums import MediaType
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Scope
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from retrieval import bulk_routes, event_routes, operator_routes
+from retrieval.documented import asset, openapi
+from retrieval.entrance import PUBLIC
 from retrieval.health import Probes
+from retrieval.meters import Meters
 from retrieval.parameters import Explain, Limit, UserId, refuse_unknown
-from retrieval.problems import BAD_REQUEST, UNAVAILABLE
+from retrieval.problems import BAD_REQUEST, REFUSALS, UNAVAILABLE
 from retrieval.recommend import Recommender
 from retrieval.replies import replied
 from retrieval.schemas import Alive, ExplainedRecommendations, Health, Recommendations
 
 PARAMETERS = {"limit", "explain"}
-PUBLIC = "public"
-"""The name of the option of a handler that needs no key. One for operators has the guard `operators_only` of retrieval.entrance."""
-
 EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
 
 
@@ -32,6 +33,7 @@ EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
         304: ResponseSpec(None, description="What If-None-Match names is still what would be answered", generate_examples=False),
         400: BAD_REQUEST,
         503: UNAVAILABLE,
+        **REFUSALS,
     },
 )
 async def recommendations(
@@ -62,10 +64,15 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Health]:
     return Response(health, status_code=status)
 
 
-@get("/openapi.json", opt={PUBLIC: True}, media_type=OpenAPIMediaType.OPENAPI_JSON, include_in_schema=False)
-async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The schema of this API, OpenAPI 3.1."""
-    return request.app.openapi_schema.to_schema()
+@get("/metrics", summary="What is counted and timed, for Prometheus", media_type=MediaType.TEXT, responses=REFUSALS)
+async def metrics(meters: NamedDependency[Meters]) -> Response[bytes]:
+    """Needs a key like everything else: it tells how much is asked and what fails."""
+    return Response(meters.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-HANDLERS = [recommendations, live, ready, openapi, *event_routes.HANDLERS, *bulk_routes.HANDLERS, *operator_routes.HANDLERS]
+HANDLERS = [
+    *(recommendations, live, ready, metrics, openapi, asset),
+    *event_routes.HANDLERS,
+    *bulk_routes.HANDLERS,
+    *operator_routes.HANDLERS,
+]

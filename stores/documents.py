@@ -14,6 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from pymongo import AsyncMongoClient
 
+from stores.breaker import Breaker
 from stores.erasures import Erasures
 from stores.errors import ContractBroken, NotFound, translated
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, opened, read
@@ -240,14 +241,18 @@ class Documents:
 
 
 class DocumentsReader:
-    """What the API asks of MongoDB, and what it keeps there, asynchronous. Nothing connects before the first call."""
+    """What the API asks of MongoDB, and what it keeps there, asynchronous. Nothing connects before the first call.
+
+    A server that does not answer is left alone for a moment, and who asks is told at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client: AsyncMongoClient[Document] = opened(AsyncMongoClient, settings, timeout_s=settings.read_timeout_s)
         database = self._client[settings.mongo_database]
         self._releases = database["releases"]
         self._erasures = database["erasures"]
-        self.postings = Postings(database, write_timeout_s=2 * settings.read_timeout_s)
+        self._breaker = Breaker("mongodb")
+        self.postings = Postings(database, self._breaker, write_timeout_s=2 * settings.read_timeout_s)
 
     async def close(self) -> None:
         await self._client.close()
@@ -258,13 +263,13 @@ class DocumentsReader:
 
     async def latest_release(self) -> Release | None:
         """The release that readers are to trust; None before the first."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             document = await self._releases.find_one({}, sort=[("_id", -1)])
         return None if document is None else read(document, Release)
 
     async def being_erased(self) -> frozenset[str]:
         """The customers who are to be forgotten and are not yet."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             return frozenset([str(document["user_id"]) async for document in self._erasures.find({"done_at_ms": 0}, {"user_id": 1})])
 
 

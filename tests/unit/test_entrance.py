@@ -7,8 +7,11 @@ import pytest
 from litestar import Litestar, Request, get
 
 from retrieval.entrance import Entrance, operators_only
-from retrieval.keys import Caller, Keys, drawn, entry_of
+from retrieval.keys import Caller, drawn, entry_of
+from retrieval.limits import Limits
+from retrieval.meters import Meters
 from retrieval.problems import EXCEPTION_HANDLERS
+from stores.counters import Counters
 from stores.settings import Settings
 
 READER, OPERATOR = drawn(), drawn()
@@ -33,7 +36,7 @@ async def free() -> str:
 
 def app(settings: Settings) -> Litestar:
     made = Litestar([who, admin, free], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None)
-    made.asgi_handler = Entrance(made.asgi_handler, keys=Keys(settings), public={"/open"})
+    made.asgi_handler = Entrance(made.asgi_handler, settings=settings, public={"/open"}, limits=Limits(Counters(settings)), meters=Meters())
     return made
 
 

@@ -14,6 +14,8 @@ from stores.settings import SECRET_FIELDS, BadSetting, Settings, load_settings, 
 FIELDS = [field.name for field in msgspec.structs.fields(Settings)]
 URL_FIELDS = [name for name in FIELDS if name.endswith("_url")]
 OTHER_VALUES = {
+    "trusted_proxies": ("127.0.0.1,10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
+    "log_format": ("json", "json"),
     "api_keys": ("a:read:1, b:operator:2", ("a:read:1", "b:operator:2")),
     "vector_index": ("HNSW", "HNSW"),
     "embedding_precision": ("bfloat16", "bfloat16"),
