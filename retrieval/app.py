@@ -124,7 +124,8 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
             settings=in_bulk,
             meters=meters,
             leases=False,
-        )
+        ),
+        meters,
     )
     meters.follow(lambda: generations.held.release if generations.held else None)
 

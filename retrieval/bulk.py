@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from retrieval.answers import Answer
+from retrieval.meters import Meters
 from retrieval.problems import Overdue, Overloaded, unsaid
 from retrieval.recommend import Recommender
 from retrieval.schemas import BulkLine, Problem, Recommendations
@@ -100,8 +101,9 @@ class SharedGraph:
 class Bulk:
     """Answers for lists of customers. `recommender` reads through the classes above."""
 
-    def __init__(self, recommender: Recommender) -> None:
+    def __init__(self, recommender: Recommender, meters: Meters) -> None:
         self._recommender = recommender
+        self._meters = meters
         self._turn = asyncio.Lock()
 
     async def lines(self, user_ids: Sequence[str], *, limit: int) -> AsyncIterator[list[bytes]]:
@@ -121,6 +123,7 @@ class Bulk:
             answer = await self._recommender.answer(user_id, limit=limit)
         except (StoreError, Overdue, Overloaded) as exc:
             return msgspec.json.encode(BulkLine(user_id=user_id, problem=unsaid(exc)))
+        self._meters.answered(answer)
         return line_of(answer)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
 from litestar.response import Response, Stream
 from litestar.status_codes import HTTP_200_OK
 
@@ -31,7 +32,7 @@ MOST_BODY_BYTES = 256 * 1024
     },
 )
 async def bulk_recommendations(
-    data: BulkQuestion, request: Request[Caller, Any, Any], bulk: NamedDependency[Bulk]
+    data: JSONBody[BulkQuestion], request: Request[Caller, Any, Any], bulk: NamedDependency[Bulk]
 ) -> Response[bytes] | Stream:
     """With `Accept: application/x-ndjson`, one answer a line, each sent as soon as it is there.
 
