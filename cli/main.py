@@ -4,6 +4,7 @@ import click
 
 from cli.export import export
 from cli.forget import forget
+from cli.key import key
 from cli.load import load
 from cli.quarantine import quarantine
 from cli.rebuild import rebuild
@@ -11,6 +12,7 @@ from cli.recommend import recommend
 from cli.status import status
 from cli.up import up
 from cli.verify import verify
+from cli.warm import warm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -23,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, key, warm):
     main.add_command(command)

@@ -42,7 +42,7 @@ class Generations:
         self._cache = cache
         self._metrics = metrics
         self._settings = settings
-        self._tuning = tuning
+        self.tuning = tuning
         self._flights: Flights[Generation] = Flights()
         self._asked: tuple[int | None, float] = (None, float("-inf"))
         self.held: Generation | None = None
@@ -95,7 +95,7 @@ class Generations:
         held = self.held
         if held is None or held.release != release:
             catalogue = await asyncio.to_thread(self._metrics.catalogue)
-            made = await asyncio.to_thread(lineup, catalogue, now_ms=self._settings.now_ms, tuning=self._tuning)
+            made = await asyncio.to_thread(lineup, catalogue, now_ms=self._settings.now_ms, tuning=self.tuning)
             held = Generation(release=release, lineup=made)
             log.info("serving release %d, digest %s", release.number, release.digest)
         self.held = replace(held, missing=())
@@ -114,7 +114,7 @@ class Generations:
         until_ms, now_ms = held.lineup.until_ms, self._settings.now_ms
         if until_ms is None or now_ms < until_ms:
             return held
-        renewed = replace(held, lineup=lineup(held.lineup.catalogue, now_ms=now_ms, tuning=self._tuning))
+        renewed = replace(held, lineup=lineup(held.lineup.catalogue, now_ms=now_ms, tuning=self.tuning))
         if self.held is held:
             self.held = renewed
         return renewed

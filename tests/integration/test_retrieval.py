@@ -242,6 +242,30 @@ async def test_every_response_carries_the_security_headers(seeded: Settings) -> 
         assert (await api.get("/recommendations/u_001")).headers["Cache-Control"] == "private, no-cache"
 
 
+async def test_a_client_that_has_the_answer_is_not_sent_it_again(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        computed, cached = await api.get("/recommendations/u_001"), await api.get("/recommendations/u_001")
+        tag = cached.headers["ETag"]
+        same = [await api.get("/recommendations/u_001", headers={"If-None-Match": each}) for each in (tag, f'"other", {tag[2:]}', "*")]
+        other = await api.get("/recommendations/u_001?limit=1", headers={"If-None-Match": tag})
+        release(seeded, 2)
+        after = await api.get("/recommendations/u_001", headers={"If-None-Match": tag})
+    assert computed.headers["ETag"] == tag
+    assert [(each.status_code, each.content, each.headers["ETag"], each.headers["X-Release"]) for each in same] == [
+        (304, b"", tag, "1")
+    ] * 3
+    assert (other.status_code, after.status_code, after.headers["X-Release"]) == (200, 200, "2")
+
+
+async def test_head_tells_the_headers_alone(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        await api.get("/recommendations/u_001")
+        whole, head = await api.get("/recommendations/u_001"), await api.head("/recommendations/u_001")
+    ignored = {"x-request-id"}
+    assert (head.status_code, head.content) == (200, b"")
+    assert {k: v for k, v in head.headers.items() if k not in ignored} == {k: v for k, v in whole.headers.items() if k not in ignored}
+
+
 async def test_health_tells_of_each_store(seeded: Settings) -> None:
     async with serving(seeded) as api:
         live, ready = await api.get("/health/live"), await api.get("/health/ready")

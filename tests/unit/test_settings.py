@@ -16,6 +16,9 @@ URL_FIELDS = [name for name in FIELDS if name.endswith("_url")]
 OTHER_VALUES = {
     "overall_cap_impressions": ("0", 0),
     "holdout_share": ("0.25", 0.25),
+    "trusted_proxies": ("127.0.0.1,10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
+    "log_format": ("json", "json"),
+    "api_keys": ("a:read:1, b:operator:2", ("a:read:1", "b:operator:2")),
     "vector_index": ("HNSW", "HNSW"),
     "embedding_precision": ("bfloat16", "bfloat16"),
     "vector_index_params": ('{"M": 16, "efConstruction": 200}', {"M": 16, "efConstruction": 200}),
