@@ -97,8 +97,7 @@ def test_an_error_repeats_no_document_that_the_driver_was_given() -> None:
 
 
 def test_an_error_repeats_no_key_of_a_pipeline() -> None:
-    told = "Command # 1 (SET rec:epoch:u_001 6945 NX EX 7200) of pipeline caused error: (\"command not allowed when used memory > 'maxmemory'.\",)"
+    told = "Command # 1 (SET rec:epoch:u_001 6945 NX EX 7200) of pipeline caused error: ('command not allowed',)"
     with pytest.raises(Unavailable) as caught, translated("redis", {RuntimeError: Unavailable}):
         raise RuntimeError(told)
-    assert str(caught.value).startswith('redis: RuntimeError: ("command not allowed')
-    assert "u_001" not in str(caught.value)
+    assert str(caught.value) == "redis: RuntimeError: ('command not allowed',)"
