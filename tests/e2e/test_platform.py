@@ -94,7 +94,7 @@ def test_posted_events_count_at_once_and_reach_the_stores_by_themselves(settings
     after = answer(settings, "u_001", limit=100)
     assert (said.status_code, said.json()["accepted"]) == (202, 1)
     assert disliked not in {each["campaign_id"] for each in after.json()["recommendations"]}
-    wait_for("a release with the event", lambda: answer(settings, "u_001").headers["x-release"] > before.headers["x-release"])
+    wait_for("a release with the event", lambda: int(answer(settings, "u_001").headers["x-release"]) > int(before.headers["x-release"]))
     documents = Documents(settings)
     wait_for("an empty intake", lambda: documents.counts("intake") == {"intake": 0})
     documents.close()
