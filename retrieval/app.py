@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from ranking.recommend import Tuning
-from retrieval.bulk import Bulk, SharedGraph, SharedVectors, patient
+from retrieval.bulk import Bulk, patient
 from retrieval.documented import openapi_config
 from retrieval.entrance import PUBLIC, Entrance
 from retrieval.erasing import Erasing
@@ -28,6 +28,7 @@ from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloade
 from retrieval.question import policy_of
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
+from retrieval.shared import SharedGraph, SharedVectors
 from retrieval.tracing import Tracing
 from stores.cache import CacheReader
 from stores.counters import Counters
@@ -106,10 +107,11 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
     feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
+    shared_vectors, shared_graph = SharedVectors(vectors), SharedGraph(graph)
     recommender = Recommender(
         cache=cache,
-        vectors=vectors,
-        graph=graph,
+        vectors=shared_vectors,
+        graph=shared_graph,
         generations=generations,
         erasing=erasing,
         feedback=feedback,
@@ -117,12 +119,12 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
         meters=meters,
     )
     in_bulk = patient(settings)
-    shared_vectors, shared_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
+    bulk_vectors, bulk_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
     bulk = Bulk(
         Recommender(
             cache=cache,
-            vectors=shared_vectors,
-            graph=shared_graph,
+            vectors=bulk_vectors,
+            graph=bulk_graph,
             generations=generations,
             erasing=erasing,
             feedback=feedback,
@@ -136,11 +138,12 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
 
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
+        await graph.around_several({NOBODY: [NOBODY]}, limit=1)
 
     pings: dict[str, Callable[[], Awaitable[None]]] = {
         "mongodb": documents.ping,
         "milvus": vectors.ping,
-        "neo4j": ask_graph,  # the very question that answers need: the server plans it once, which takes a while
+        "neo4j": ask_graph,  # the very questions that answers need: the server plans each once, which takes a while
         "redis": cache.ping,
         "sql": lambda: asyncio.to_thread(metrics.ping),
     }
@@ -154,7 +157,7 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
         await generations.close()
         await erasing.close()
         await feedback.close()
-        for store in (cache, vectors, graph, shared_vectors, shared_graph, documents):
+        for store in (cache, shared_vectors, shared_graph, bulk_vectors, bulk_graph, documents):
             await store.close()
         metrics.close()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stores.cache import Cache
 from stores.documents import Documents
+from stores.errors import NotFound
 from stores.exported import Export, Said, Unread, VectorsHeld, Waiting
 from stores.graph import Graph
 from stores.intake import decode_file, pending
@@ -52,9 +53,17 @@ def vectors_of(vectors: Vectors, user_id: str) -> list[VectorsHeld]:
 
 
 def waiting(settings: Settings, user_id: str) -> list[Waiting]:
-    """What waits in the inbox and is theirs, or may be."""
+    """What waits in the inbox and is theirs, or may be.
+
+    Raises:
+        NotFound: the folder is not on this machine, so nobody here knows.
+    """
     found = []
-    for path in pending(Path(settings.inbox_dir)):
+    try:
+        files = pending(Path(settings.inbox_dir))
+    except FileNotFoundError as exc:
+        raise NotFound("inbox", f"there is no folder {settings.inbox_dir} here") from exc
+    for path in files:
         records, unreadable = [], []
         for entry in decode_file(path, max_record_bytes=settings.max_record_bytes):
             if isinstance(entry, Record):
