@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from platform_assets import automation
+from platform_assets import automation, requests
 from platform_assets.assets import embeddings, erasures, graph, metrics, raw_docs, release, vectors
 from platform_assets.resources import stores_at
 from platform_assets.verification import check
@@ -17,7 +17,7 @@ def definitions_on(stores: dg.ResourceDefinition) -> dg.Definitions:
         asset_checks=dg.load_asset_checks_from_modules([*MODULES, check]),
         jobs=[automation.refresh, automation.rebuild, automation.verify, automation.forget],
         schedules=[automation.nightly, automation.nightly_verification],
-        sensors=[automation.inbox, automation.catch_up],
+        sensors=[automation.inbox, automation.catch_up, requests.intake, requests.erasure_requests],
         resources={"stores": stores},
         executor=dg.in_process_executor,  # steps are few and short; a process per step would cost seconds and load the model anew
     )

@@ -23,6 +23,9 @@ from stores.vectors import key_field
 
 RECORDS = "raw_docs"
 INBOX = "inbox"
+INTAKE = "mongodb intake"
+WAITING = (INBOX, INTAKE)
+"""Where a customer may be found again at any moment, until a refresh drops what waits there."""
 EMBEDDINGS = "mongodb embeddings"
 
 
@@ -68,6 +71,7 @@ def holdings(stores: Stores, user_id: str) -> dict[str, int]:
         vectors[f"milvus {kind}"] += len(stores.vectors.ids_of(name, user_id))
     return {
         INBOX: sum(counted(path, theirs, max_record_bytes=limit) for path in pending(Path(stores.settings.inbox_dir))),
+        INTAKE: len(stores.documents.intake.of(user_id)),
         "mongodb raw_docs": len(stores.documents.records_of([user_id])[user_id]),
         "mongodb quarantine": sum(user_id in owners_in(each.raw) for each in stores.documents.quarantine.all()),
         **vectors,
@@ -81,7 +85,7 @@ def holdings(stores: Stores, user_id: str) -> dict[str, int]:
 
 
 def begin(stores: Stores, request: Erasure) -> None:
-    """Notes what is held of a customer, then removes it from the inbox, from quarantine and from the records, in this order."""
+    """Notes what is held of a customer, then removes it from the inbox, the intake, quarantine and the records, in this order."""
     user_id, documents = request.user_id, stores.documents
     stores.cache.suppress(user_id)
     if not request.begun_at_ms:
@@ -94,6 +98,7 @@ def begin(stores: Stores, request: Erasure) -> None:
             before = file_digest(path)
             if rewritten(path, theirs, max_record_bytes=limit):
                 documents.quarantine.drop_file(before)  # of a run that was cut off in this file: its records come again
+    documents.intake.drop(user_id)
     for some in chunks(documents.quarantine.all(), stores.settings.batch_rows):
         documents.quarantine.drop([each for each in some if user_id in owners_in(each.raw)])
     changes = [Change(record.key, None, user_id) for record in documents.records_of([user_id])[user_id]]
@@ -108,7 +113,7 @@ def finish(stores: Stores) -> Finished:
     """Removes what no ledger leads to, looks whether anything is left, and forgets the ids of those of whom nothing is.
 
     A request that came during this run waits for the next one, as does one whose records stand in a file that could not be
-    rewritten: the refresh that takes it drops them.
+    rewritten, or of whom something was posted at the last moment: the refresh that takes it drops them.
 
     Raises:
         ContractBroken: something is left that should not be.
@@ -119,15 +124,16 @@ def finish(stores: Stores) -> Finished:
         return Finished(0, len(requests), 0)
     for each in begun:
         drop_from_older_vectors(stores, each.user_id)
+        stores.documents.intake.drop(each.user_id)
         stores.cache.forget(each.user_id)
     texts, orphans = sweep_embeddings(stores)
     done = 0
     for each in begun:
         left = holdings(stores, each.user_id) | {EMBEDDINGS: orphans}
-        if any(number for place, number in left.items() if place != INBOX):
+        if any(number for place, number in left.items() if place not in WAITING):
             places = ", ".join(f"{place} {number}" for place, number in left.items() if number)
             raise ContractBroken("mongodb", f"a customer was to be forgotten, and there is left: {places}; launch `refresh`")
-        if not left[INBOX]:
+        if not any(left[place] for place in WAITING):
             stores.cache.lift(each.user_id)
             stores.documents.erasures.done(each, left=left, now_ms=now_ms())
             done += 1

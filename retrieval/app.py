@@ -10,16 +10,20 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.routes import HTTPRoute
+from msgspec import Struct
 
 from ranking.recommend import Tuning
+from retrieval.bulk import Bulk, SharedGraph, SharedVectors, patient
 from retrieval.documented import openapi_config
 from retrieval.entrance import PUBLIC, Entrance
 from retrieval.erasing import Erasing
+from retrieval.feedback import Feedback
 from retrieval.generation import Generations
 from retrieval.health import Probes
 from retrieval.limits import Limits
 from retrieval.logs import logging_config
 from retrieval.meters import Meters
+from retrieval.operators import Operators
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
@@ -30,16 +34,27 @@ from stores.documents import DocumentsReader
 from stores.errors import Unavailable
 from stores.graph import GraphReader
 from stores.metrics import Metrics
-from stores.settings import Settings, load_settings
+from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import VectorsReader
 
-EXPECTED: set[int | type[Exception]] = {400, 403, 404, 405, 413, 415, NoRelease, Overdue, Overloaded, SlowBody, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 403, 404, 405, 413, 415, BadSetting, NoRelease, Overdue, Overloaded, SlowBody, Unavailable}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
 
 log = logging.getLogger("retrieval")
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """What handlers work with, each by its name here."""
+
+    recommender: Recommender
+    probes: Probes
+    feedback: Feedback
+    bulk: Bulk
+    operators: Operators
+    meters: Meters
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -50,8 +65,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
-        async with opened(settings, meters) as (recommender, probes):
-            app.state.recommender, app.state.probes, app.state.meters = recommender, probes, meters
+        async with opened(settings, meters) as service:
+            app.state.service = service
             yield
         await limits.close()
         if tracing is not None:
@@ -60,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app = Litestar(
         HANDLERS,
         lifespan=[stores],
-        dependencies={name: provided(name) for name in ("recommender", "probes", "meters")},
+        dependencies={name: provided(name) for name in Service.__struct_fields__},
         exception_handlers=EXCEPTION_HANDLERS,
         logging_config=logging_config(settings, expected=EXPECTED),
         openapi_config=openapi_config(),
@@ -78,15 +93,39 @@ def public_paths(app: Litestar) -> set[str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, meters: Meters) -> AsyncIterator[tuple[Recommender, Probes]]:
+async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     """Everything that answers are made with, closed in order at the end."""
     tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
+    feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
     recommender = Recommender(
-        cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, meters=meters
+        cache=cache,
+        vectors=vectors,
+        graph=graph,
+        generations=generations,
+        erasing=erasing,
+        feedback=feedback,
+        settings=settings,
+        meters=meters,
+    )
+
+    in_bulk = patient(settings)
+    shared_vectors, shared_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
+    bulk = Bulk(
+        Recommender(
+            cache=cache,
+            vectors=shared_vectors,
+            graph=shared_graph,
+            generations=generations,
+            erasing=erasing,
+            feedback=feedback,
+            settings=in_bulk,
+            meters=meters,
+            leases=False,
+        )
     )
     meters.follow(lambda: generations.held.release if generations.held else None)
 
@@ -103,12 +142,14 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[tuple[Reco
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield recommender, probes
+        yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk, operators=Operators(settings), meters=meters)
     finally:
         await recommender.close()
+        await bulk.close()
         await generations.close()
         await erasing.close()
-        for store in (cache, vectors, graph, documents):
+        await feedback.close()
+        for store in (cache, vectors, graph, shared_vectors, shared_graph, documents):
             await store.close()
         metrics.close()
 
@@ -125,6 +166,7 @@ def provided(name: str) -> Provide:
     """What the lifespan opened, by its name. Handlers ask for one such thing at most: two would be found by tasks of their own."""
 
     async def found(state: State) -> object:
-        return state[name]
+        part: object = getattr(state.service, name)
+        return part
 
     return Provide(found)

@@ -12,6 +12,7 @@ from litestar.types import ExceptionHandlersMap
 
 from retrieval.schemas import Fault, Problem
 from stores.errors import StoreError, Unavailable
+from stores.settings import BadSetting
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -65,12 +66,8 @@ def no_release(_: Request[Any, Any, Any], __: NoRelease) -> Response[Problem]:
     return unavailable("no release yet: nothing has been loaded and released", retry_after_s=5)
 
 
-def overdue(_: Request[Any, Any, Any], exc: Overdue) -> Response[Problem]:
-    return unavailable(str(exc))
-
-
-def overloaded(_: Request[Any, Any, Any], __: Overloaded) -> Response[Problem]:
-    return unavailable("too many answers are being computed already")
+def overloaded(_: Request[Any, Any, Any], exc: Overloaded) -> Response[Problem]:
+    return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def slow_body(_: Request[Any, Any, Any], __: SlowBody) -> Response[Problem]:
@@ -78,11 +75,29 @@ def slow_body(_: Request[Any, Any, Any], __: SlowBody) -> Response[Problem]:
     return answer(Problem(title=status.phrase, status=status, detail="the request's body did not come in time"))
 
 
-def store_failed(_: Request[Any, Any, Any], exc: StoreError) -> Response[Problem]:
-    """503 that names the store; what the store said goes to the log, for it may hold addresses."""
-    log.warning("503: %s", exc)
+def unsaid(exc: StoreError | Overdue | Overloaded) -> Problem:
+    """Why nothing sound can be said. What a store said itself is not in it, for that may hold addresses."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(exc, Overloaded):
+        return Problem(title=status.phrase, status=status, detail="too many answers are being computed already")
+    if isinstance(exc, Overdue):
+        return Problem(title=status.phrase, status=status, detail=str(exc))
     said = "does not answer" if isinstance(exc, Unavailable) else "does not hold what is needed"
-    return unavailable(f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store)
+    return Problem(
+        title=status.phrase, status=status, detail=f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store
+    )
+
+
+def store_failed(_: Request[Any, Any, Any], exc: StoreError | Overdue) -> Response[Problem]:
+    """503; what a store said goes to the log."""
+    log.warning("503: %s", exc)
+    return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def no_erasure_key(_: Request[Any, Any, Any], exc: BadSetting) -> Response[Problem]:
+    """409 for what cannot be done as the platform is set up; the message names the setting."""
+    status = HTTPStatus.CONFLICT
+    return answer(Problem(title=status.phrase, status=status, detail=str(exc)))
 
 
 def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
@@ -94,10 +109,11 @@ def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     HTTPException: refused,
     NoRelease: no_release,
-    Overdue: overdue,
+    Overdue: store_failed,
     Overloaded: overloaded,
     SlowBody: slow_body,
     StoreError: store_failed,
+    BadSetting: no_erasure_key,
     Exception: failed,
 }
 

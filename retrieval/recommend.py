@@ -8,10 +8,13 @@ What is answered when a store does not answer (`X-Degraded` names it; such answe
 | Milvus             | computed from the graph, the customer's own history and engagement, without similar customers     |
 | Neo4j              | what the cache held under an older release, if nothing was heard of the customer since; else 503: |
 |                    | nobody knows what they dismissed or already have, nor whether they are known at all               |
-| MongoDB            | nothing changes while Redis knows the release in memory; else the release in memory, degraded     |
-| SQL                | the same: its catalogue is in memory, and only a new release makes it read again                  |
+| MongoDB            | cached answers go on. Computed: the release in memory, degraded, where Redis knows that nothing   |
+|                    | was posted of the customer lately; else an older answer since then; else 503, as without Neo4j    |
+| SQL                | the release in memory, degraded where a newer one is published: only that makes it read again     |
 | too much is asked  | at once: what the cache held under an older release, else 503                                     |
 | before any release | 503 "no release yet"; the same stores down before one was ever loaded: 503 naming the store       |
+
+What was posted of a customer since the last refresh counts at once: retrieval.feedback says how.
 
 An answer from an older release is checked against the rules of this moment before it is given.
 
@@ -21,13 +24,20 @@ the customer's epoch; where it has none, MongoDB is asked, at most once a second
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ranking.feedback import with_feedback
 from ranking.recommend import Customer, Recommended, recommend
 from retrieval.answers import Answer
 from retrieval.erasing import Erasing
+from retrieval.feedback import Feedback
 from retrieval.flights import Flights
 from retrieval.generation import Generation, Generations
 from retrieval.meters import Meters
@@ -43,11 +53,13 @@ from retrieval.schemas import (
 from retrieval.turns import Turns
 from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
-from stores.evidence import Neighbour
-from stores.graph import GraphReader
+from stores.evidence import Neighbour, Surroundings
+from stores.records import Record
 from stores.settings import Settings
-from stores.vectors import VectorsReader
+from stores.vectors import Vector
 
+LOOK_AGAIN_S = 0.02
+"""How often an answer is looked for that another process computes."""
 UNKNOWN_TTL_S = 60
 """Anybody can make up ids of unknown customers: their answers leave the cache soon."""
 
@@ -67,23 +79,42 @@ class Computed(Struct, frozen=True, kw_only=True):
     erased: bool = False
 
 
+class UserVectors(Protocol):
+    """What is asked of Milvus."""
+
+    async def user_vector(self, name: str, user_id: str) -> Vector | None: ...
+
+    async def similar_users(self, name: str, vector: Vector, *, limit: int) -> list[Neighbour]: ...
+
+
+class Around(Protocol):
+    """What is asked of Neo4j."""
+
+    async def around(self, user_id: str, neighbour_ids: Sequence[str], *, limit: int) -> Surroundings: ...
+
+
 class Recommender:
     """Answers for customers. Every call ends within `answer_timeout_s` and a few cache timeouts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what answers are made of
         self,
         *,
         cache: CacheReader,
-        vectors: VectorsReader,
-        graph: GraphReader,
+        vectors: UserVectors,
+        graph: Around,
         generations: Generations,
         erasing: Erasing,
+        feedback: Feedback,
         settings: Settings,
         meters: Meters,
+        leases: bool = True,
     ) -> None:
+        """`leases`: whether no two processes compute the same answer at the same time, which costs a call of Redis each."""
         self._meters = meters
         self._cache = cache
         self._erasing = erasing
+        self._feedback = feedback
+        self._leases = leases
         self._vectors = vectors
         self._graph = graph
         self._generations = generations
@@ -116,7 +147,7 @@ class Recommender:
     async def explain(self, user_id: str, *, limit: int) -> Answer:
         """The same ranking with all of its evidence, computed anew and not cached. Raises what `answer` raises."""
         view = await self._view(user_id, str(limit))
-        computed = await self._compute(user_id, limit, view)
+        computed = await self._compute(user_id, limit, view, within_s=self._settings.answer_timeout_s)
         body = msgspec.json.encode(explained(computed))
         return Answer(body=body, release=computed.generation.release.number, cache="bypass", missing=computed.missing)
 
@@ -124,13 +155,19 @@ class Recommender:
         await self._flights.close()
 
     async def _view(self, user_id: str, query: str) -> CacheView | None:
-        """What the cache holds, or None where it does not answer: then nothing is cached either."""
+        """What the cache holds, or None where it does not answer or may not be believed: then nothing is cached either."""
+        if not await self._feedback.redis_knows():
+            return None
         try:
             with self._meters.stage("cache"):
-                return await self._cache.read(user_id, query)
+                view = await self._cache.read(user_id, query)
         except StoreError as exc:
             log.info("the cache is passed by: %s", exc)
+            self._feedback.missed()
             return None
+        if view.release is None:
+            self._feedback.missed()
+        return view
 
     def _fresh(self, view: CacheView | None) -> Answer | None:
         """The cached answer, if it is the one that would be computed now. A Redis older than the release in memory is not believed."""
@@ -150,15 +187,26 @@ class Recommender:
         return Answer(body=body, release=entry.release, cache="stale", missing=(exc.store,) if isinstance(exc, StoreError) else ())
 
     async def _fly(self, user_id: str, limit: int, view: CacheView | None) -> Answer:
-        """Computes one answer for everybody who waits for it, and caches it."""
-        if view is not None:
+        """Computes one answer for everybody who waits for it, and caches it; or waits for another process that is at it."""
+        began_s, leased = time.monotonic(), False
+        while view is not None:
             # Whoever read the cache before the last flight landed comes here after it: the answer may be there by now.
-            view = await self._view(user_id, str(limit))
+            view, leased = await asyncio.gather(self._view(user_id, str(limit)), self._lease(user_id, limit))
             if (hit := self._fresh(view)) is not None:
+                if leased:
+                    await self._end_lease(user_id, limit)
                 return hit
-        computed = await self._compute(user_id, limit, view)
-        if view is not None and not computed.missing:
-            await self._keep(user_id, limit, view, computed)
+            if leased or time.monotonic() - began_s > self._settings.answer_timeout_s / 2:
+                break
+            await asyncio.sleep(LOOK_AGAIN_S)
+        kept = False
+        try:
+            computed = await self._compute(user_id, limit, view, within_s=self._settings.answer_timeout_s + began_s - time.monotonic())
+            if view is not None and not computed.missing:
+                kept = await self._keep(user_id, limit, view, computed)
+        finally:
+            if leased and not kept:
+                await self._end_lease(user_id, limit)
         return Answer(
             body=msgspec.json.encode(shown(computed, "computed")),
             release=computed.generation.release.number,
@@ -166,9 +214,22 @@ class Recommender:
             missing=computed.missing,
         )
 
-    async def _compute(self, user_id: str, limit: int, view: CacheView | None) -> Computed:
+    async def _lease(self, user_id: str, limit: int) -> bool:
+        """Whether this process computes the answer. Where Redis cannot say, it does."""
         try:
-            async with asyncio.timeout(self._settings.answer_timeout_s), self._turns:
+            return not self._leases or await self._cache.lease(user_id, str(limit), ttl_s=self._settings.answer_timeout_s)
+        except StoreError:
+            return True
+
+    async def _end_lease(self, user_id: str, limit: int) -> None:
+        """Lets another process compute it at once; else it may when the lease ends by itself."""
+        if self._leases:
+            with suppress(StoreError):
+                await self._cache.end_lease(user_id, str(limit))
+
+    async def _compute(self, user_id: str, limit: int, view: CacheView | None, *, within_s: float) -> Computed:
+        try:
+            async with asyncio.timeout(within_s), self._turns:
                 with self._meters.stage("release"):
                     generation = await self._generations.current((view.release or 0) if view else None)
                 erased, customer, missing = await self._customer_unless_erased(user_id, generation, view)
@@ -187,8 +248,8 @@ class Recommender:
         if view is not None and view.erased:
             return nobody
         if view is not None and view.epoch:
-            return (False, *await self._customer(user_id, generation))
-        found, erased = await asyncio.gather(self._customer(user_id, generation), self._is_erased(user_id))
+            return (False, *await self._customer(user_id, generation, view))
+        found, erased = await asyncio.gather(self._customer(user_id, generation, view), self._is_erased(user_id))
         if not erased:
             return (False, *found)
         if view is not None:
@@ -206,8 +267,28 @@ class Recommender:
         except StoreError as exc:
             log.info("Redis was not told that a customer is being forgotten: %s", exc)
 
-    async def _customer(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
-        """What the stores say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
+    async def _customer(self, user_id: str, generation: Generation, view: CacheView | None) -> tuple[Customer, tuple[str, ...]]:
+        """What the stores say of a customer, with what was posted since; and the names of those that said nothing."""
+        (customer, missing), (posted, unread) = await asyncio.gather(self._surrounded(user_id, generation), self._posted(user_id, view))
+        around = replace(customer.surroundings, own=with_feedback(customer.surroundings.own, posted))
+        return replace(customer, surroundings=around), (*missing, *unread)
+
+    async def _posted(self, user_id: str, view: CacheView | None) -> tuple[list[Record], tuple[str, ...]]:
+        """What was posted of a customer that no release reflects yet. Where MongoDB is silent, nothing, if Redis knows of nothing.
+
+        Raises:
+            StoreError: MongoDB is silent, and something was or may have been posted: the customer's no may be among it.
+        """
+        try:
+            return await self._feedback.of(user_id), ()
+        except StoreError as exc:
+            if view is None or view.release is None or view.heard:
+                raise
+            log.warning("what was posted of a customer is not known: %s", exc)
+            return [], (exc.store,)
+
+    async def _surrounded(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
+        """What Milvus and Neo4j say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
         missing: tuple[str, ...] = ()
         has_vector, neighbours = False, list[Neighbour]()
         try:
@@ -230,7 +311,7 @@ class Recommender:
             nearest = await self._vectors.similar_users(collection, vector, limit=self._settings.neighbours + 1)
         return True, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
 
-    async def _keep(self, user_id: str, limit: int, view: CacheView, computed: Computed) -> None:
+    async def _keep(self, user_id: str, limit: int, view: CacheView, computed: Computed) -> bool:
         """Caches an answer until the rules change by themselves, under the release and epoch that were read before computing."""
         ttl_s: float = self._settings.cache_ttl_s if computed.customer.known else min(UNKNOWN_TTL_S, self._settings.cache_ttl_s)
         if (until_ms := computed.generation.lineup.until_ms) is not None:
@@ -239,9 +320,10 @@ class Recommender:
         epoch = ERASED if computed.erased else view.epoch
         entry = Entry(release=computed.generation.release.number, epoch=epoch, body=body)
         try:
-            await self._cache.write(user_id, str(limit), entry, ttl_s=ttl_s)
+            return await self._cache.write(user_id, str(limit), entry, ttl_s=ttl_s)
         except StoreError as exc:
             log.info("an answer was not cached: %s", exc)
+            return False
 
 
 def shown(computed: Computed, source: RetrievalSource) -> Recommendations:

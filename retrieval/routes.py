@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Scope
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from retrieval import bulk_routes, event_routes, operator_routes
 from retrieval.documented import asset, openapi
 from retrieval.entrance import PUBLIC
 from retrieval.health import Probes
@@ -70,3 +71,4 @@ async def metrics(meters: NamedDependency[Meters]) -> Response[bytes]:
 
 
 HANDLERS = [recommendations, live, ready, metrics, openapi, asset]
+HANDLERS += [*event_routes.HANDLERS, *bulk_routes.HANDLERS, *operator_routes.HANDLERS]

@@ -38,6 +38,10 @@ COLLECT {
   RETURN [intent, expressed, ties]
 } AS intents
 """
+# Parts of what surrounds many customers; the strongest are picked outside, for sorting all of it here takes longer.
+ENGAGED = "UNWIND $ids AS id MATCH (:User {id: id})-[tie:ENGAGED_WITH]->(c:Campaign) RETURN id, collect([c.id, tie.weight])"
+COMPANIONS = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:SHARES_CUSTOMERS]->(c:Campaign) RETURN id, collect([c.id, tie.customers])"
+ATTRACTED = "UNWIND $ids AS id MATCH (:Intent {id: id})<-[tie:ATTRACTS]-(c:Campaign) RETURN id, collect([c.id, tie.weight])"
 PUT_CAMPAIGNS = """
 UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]})
 SET campaign.name = row[1], campaign.category = row[2], campaign.known = true

@@ -10,6 +10,7 @@ A campaign that records name but no entry describes is `known = false`. The Cyph
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,10 +18,12 @@ from msgspec import Struct
 from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions
 
 from stores import cypher
+from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
 from stores.records import Campaign, CustomerTies, Tally
 from stores.settings import Settings
+from stores.surroundings import SharedParts, neighbours_ties, strongest, surroundings
 
 SCHEMA_VERSION = 1
 LABELS = ("User", "Campaign", "Intent")
@@ -37,6 +40,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 BATCH_IDS = 1000
 BATCH_CAMPAIGNS = 50
 SHARED_CAMPAIGNS = 50
+WAKE_S = 10.0
+WAKE_AGAIN_S = 0.2
 FEWEST_SHARED = 2  # one customer in common says nothing of the campaigns, and too much of the customer
 
 Answer = TypeVar("Answer")
@@ -357,30 +362,51 @@ class Graph:
 
 
 class GraphReader:
-    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included."""
+    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
+
+    A Neo4j that does not answer is left alone for a moment, and its readers are told at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._driver: AsyncDriver | None = None
+        self._breaker = Breaker("neo4j")
+        self._waking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Closes the connections, if there are any."""
+        if self._waking is not None:
+            self._waking.cancel()
         if self._driver is not None:
             await self._driver.close()
             self._driver = None
 
-    async def _row(self, text: str, **parameters: Any) -> list[Any]:
-        with translated("neo4j", NEO4J_ERRORS):
-            if self._driver is None:
-                self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
-            async with asyncio.timeout(self._settings.read_timeout_s):
-                async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
-                    [row] = await (await session.run(text, parameters)).values()
-        return row
+    async def _rows(self, text: str, **parameters: Any) -> Rows:
+        try:
+            with self._breaker, translated("neo4j", NEO4J_ERRORS):
+                return await self._ask(text, parameters, timeout_s=self._settings.read_timeout_s)
+        except Unavailable:
+            if self._waking is None or self._waking.done():
+                self._waking = asyncio.create_task(self._wake())
+            raise
+
+    async def _ask(self, text: str, parameters: dict[str, Any], *, timeout_s: float) -> Rows:
+        if self._driver is None:
+            self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
+        async with asyncio.timeout(timeout_s):
+            async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
+                return await (await session.run(text, parameters)).values()
+
+    async def _wake(self) -> None:
+        """Asks the very question that readers ask, and waits longer than they may: a server that has just begun answers no
+        first question in their time, and would begin again with the next one."""
+        with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
+            await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
+        await asyncio.sleep(WAKE_AGAIN_S)
 
     async def ping(self) -> None:
         """Raises Unavailable where Neo4j does not answer."""
-        await self._row("RETURN 1")
+        await self._rows("RETURN 1")
 
     async def around(self, user_id: str, neighbour_ids: Sequence[str], *, limit: int) -> Surroundings:
         """Everything around one customer, in one query.
@@ -389,18 +415,48 @@ class GraphReader:
         are given, the strongest first, then by campaign_id. What the customer did counts nowhere but in `own`.
         """
         neighbours = [each for each in neighbour_ids if each != user_id]
-        known, own, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
-        return Surroundings(
-            known=known,
-            own=_own_ties(own),
-            neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
-            co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
-            intents=tuple(
-                IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
-                for intent, expressed, some in intents
-                for id_, n in some
-            ),
+        [row] = await self._rows(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        return _surroundings(row)
+
+    async def around_several(self, neighbour_ids: Mapping[str, Sequence[str]], *, limit: int) -> dict[str, Surroundings]:
+        """What `around` gives for each of these customers, in four queries for all of them. `neighbour_ids` by customer."""
+        distinct = sorted({neighbour for near in neighbour_ids.values() for neighbour in near})
+        own, engaged = await asyncio.gather(self._rows(cypher.TIES_OF, ids=list(neighbour_ids)), self._rows(cypher.ENGAGED, ids=distinct))
+        customers = _as_customers(own)
+        campaigns = sorted({campaign_id for each in customers.values() for campaign_id in each.engaged_with})
+        intents = sorted({intent for each in customers.values() for intent in each.expressed})
+        companions, attracted = await asyncio.gather(
+            self._rows(cypher.COMPANIONS, ids=campaigns), self._rows(cypher.ATTRACTED, ids=intents)
         )
+        parts = SharedParts(
+            neighbours={user: strongest(user, ties, limit=limit) for user, ties in engaged},
+            companions={row[0]: row[1] for row in companions},
+            attracted={row[0]: row[1] for row in attracted},
+        )
+        found = {}
+        for user_id, near in neighbour_ids.items():
+            others = [each for each in near if each != user_id]
+            if (ties := customers.get(user_id)) is None:
+                found[user_id] = Surroundings(neighbours=neighbours_ties(others, parts))
+            else:
+                found[user_id] = surroundings(ties, _own_ties_of(ties), others, parts, limit=limit)
+        return found
+
+
+def _surroundings(row: Sequence[Any]) -> Surroundings:
+    """What one row of `cypher.AROUND` says."""
+    known, own, ties, co_engaged, intents = row
+    return Surroundings(
+        known=known,
+        own=_own_ties(own),
+        neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
+        co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
+        intents=tuple(
+            IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
+            for intent, expressed, some in intents
+            for id_, n in some
+        ),
+    )
 
 
 def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
@@ -415,3 +471,15 @@ def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
         else:
             tie[f"{kind.lower()}_at_ms"] = last_at
     return tuple(OwnTie(campaign_id=campaign_id, **tie) for campaign_id, tie in sorted(fields.items()))
+
+
+def _own_ties_of(ties: CustomerTies) -> tuple[OwnTie, ...]:
+    """The same, from what the graph holds of the customer."""
+    kinds = {field: relationship for field, (relationship, label) in TIES.items() if label == "Campaign"}
+    return _own_ties(
+        [
+            [end, kind, tally.count, tally.weight, tally.last_at_ms]
+            for field, kind in kinds.items()
+            for end, tally in getattr(ties, field).items()
+        ]
+    )

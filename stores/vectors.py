@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, exceptions
 from pymilvus.client.types import LoadState
 
+from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, NotFound, StoreError, Unavailable, translated
 from stores.evidence import Neighbour
 from stores.records import Id
@@ -371,7 +372,8 @@ class Vectors:
 class VectorsReader:
     """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
 
-    After a restart of the server it connects again and loads what it needs by itself.
+    After a restart of the server it connects again and loads what it needs by itself. A server that does not answer is left
+    alone for a moment, and its readers are told at once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -379,6 +381,7 @@ class VectorsReader:
         self._timeout_s = settings.read_timeout_s
         self._client: AsyncMilvusClient | None = None
         self._connecting = asyncio.Lock()
+        self._breaker = Breaker("milvus")
 
     async def close(self) -> None:
         """Closes the connection, if there is one."""
@@ -392,26 +395,34 @@ class VectorsReader:
 
     async def user_vector(self, name: str, user_id: str) -> Vector | None:
         """One customer's vector, float32, (dimension,); None for a customer who said nothing."""
-        ids = checked_ids([user_id])
-        rows = await self._ask(lambda client: client.get(name, ids, output_fields=["vector"], timeout=self._timeout_s), loads=name)
-        return np.asarray(rows[0]["vector"], np.float32) if rows else None
+        return (await self.user_vectors(name, [user_id])).get(user_id)
+
+    async def user_vectors(self, name: str, user_ids: Sequence[str]) -> dict[str, Vector]:
+        """The vectors of these customers, float32, (dimension,); who said nothing is left out."""
+        ids, fields = checked_ids(user_ids), ["user_id", "vector"]
+        rows = await self._ask(lambda client: client.get(name, ids, output_fields=fields, timeout=self._timeout_s), loads=name)
+        return {row["user_id"]: np.asarray(row["vector"], np.float32) for row in rows}
 
     async def similar_users(self, name: str, vector: Vector, *, limit: int) -> list[Neighbour]:
         """The `limit` customers whose vectors are nearest by cosine, the most alike first; the one asked about is among them."""
+        [found] = await self.similar_to_each(name, [vector], limit=limit)
+        return found
+
+    async def similar_to_each(self, name: str, vectors: Sequence[Vector], *, limit: int) -> list[list[Neighbour]]:
+        """What `similar_users` gives for each of these vectors, in their order, in one search."""
         options = {
-            "data": [checked_vector(vector)],
+            "data": [checked_vector(vector) for vector in vectors],
             "anns_field": "vector",
             "search_params": {"metric_type": METRIC, "params": self._settings.vector_search_params},
             "limit": limit,
             "output_fields": ["user_id"],
             "timeout": self._timeout_s,
         }
-        [hits] = await self._ask(lambda client: client.search(name, **options), loads=name)
-        found = (Neighbour(user_id=hit["entity"]["user_id"], similarity=float(hit["distance"])) for hit in hits)
-        return sorted(found, key=lambda neighbour: (-neighbour.similarity, neighbour.user_id))
+        found = await self._ask(lambda client: client.search(name, **options), loads=name)
+        return [_nearest_first(hits) for hits in found]
 
     async def _ask(self, call: Callable[[AsyncMilvusClient], Awaitable[Any]], *, loads: str | None = None) -> Any:
-        with translated("milvus", MILVUS_ERRORS):
+        with self._breaker, translated("milvus", MILVUS_ERRORS):
             async with asyncio.timeout(self._timeout_s):
                 client = await self._connected()
                 try:
@@ -426,3 +437,8 @@ class VectorsReader:
             if self._client is None:
                 self._client = await AsyncMilvusClient(**connection(self._settings), timeout=self._timeout_s).__aenter__()
         return self._client
+
+
+def _nearest_first(hits: Iterable[Any]) -> list[Neighbour]:
+    found = (Neighbour(user_id=hit["entity"]["user_id"], similarity=float(hit["distance"])) for hit in hits)
+    return sorted(found, key=lambda neighbour: (-neighbour.similarity, neighbour.user_id))

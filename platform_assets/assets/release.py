@@ -29,7 +29,8 @@ def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
     """The generation that answers are tied to: a number that only grows, durable in MongoDB and copied to Redis.
 
     The same data, code and settings give no new release, unless a rebuild was asked for. Publishing is the last thing a
-    refresh does, so one that fails publishes nothing and answers stay tied to the release before. What neither this
+    refresh does, so one that fails publishes nothing and answers stay tied to the release before. Posted events that it reflects
+    leave the intake. What neither this
     release nor its predecessor needs in Milvus, such as the rest of a rebuild that was cut off, is dropped afterwards.
     """
     with surfaced():
@@ -42,6 +43,7 @@ def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
         if (sequence := latest_sequence(stores)) != stores.documents.confirmed():
             stores.documents.confirm(sequence)
         stores.cache.publish(current)
+        stores.documents.intake.settle(sequence)
         retired = retire(stores)
     context.log.info("release %d %s", current.number, "stands: nothing changed" if unchanged else "is published")
     return dg.MaterializeResult(

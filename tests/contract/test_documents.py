@@ -378,7 +378,7 @@ def test_preparing_twice_changes_nothing(documents: Documents) -> None:
     documents.put(stored(FULL_RECORD))
     documents.prepare()
     assert documents.get([FULL_RECORD.key]) == {FULL_RECORD.key: FULL_RECORD}
-    assert documents.counts() == {"raw_docs": 1, "campaigns": 0, "embeddings": 0, "files": 0, "quarantine": 0, "releases": 0}
+    assert documents.counts() == {"raw_docs": 1, "campaigns": 0, "embeddings": 0, "files": 0, "intake": 0, "quarantine": 0, "releases": 0}
 
 
 def test_a_database_of_another_schema_version_is_refused_in_one_line(documents: Documents, raw_docs: Collection) -> None:

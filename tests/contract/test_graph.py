@@ -74,6 +74,17 @@ def asked(settings: Settings, user_id: str, neighbours: Sequence[str], *, limit:
     return asyncio.run(ask())
 
 
+def asked_together(settings: Settings, neighbours: dict[str, list[str]], *, limit: int) -> dict[str, Surroundings]:
+    async def ask() -> dict[str, Surroundings]:
+        reader = GraphReader(settings)
+        try:
+            return await reader.around_several(neighbours, limit=limit)
+        finally:
+            await reader.close()
+
+    return asyncio.run(ask())
+
+
 def stored(settings: Settings, cypher: str) -> dict[tuple[str, ...], int]:
     """The rows of a query, all columns but the last as key, read past our own code."""
     with GraphDatabase.driver(settings.neo4j_url, auth=(settings.neo4j_user, settings.neo4j_password)) as driver:
@@ -443,3 +454,25 @@ def assert_unavailable_within(seconds: float, call) -> None:
     with pytest.raises(Unavailable):
         call()
     assert time.monotonic() - started < seconds
+
+
+def in_order(found: Surroundings) -> Surroundings:
+    """The same with the parents of its parts in order, which nothing depends on."""
+    return Surroundings(
+        known=found.known,
+        own=found.own,
+        neighbours=tuple(sorted(found.neighbours, key=lambda tie: tie.user_id)),
+        co_engaged=tuple(sorted(found.co_engaged, key=lambda tie: tie.via)),
+        intents=tuple(sorted(found.intents, key=lambda tie: tie.intent)),
+    )
+
+
+@pytest.mark.parametrize("limit", [2, 1000])
+def test_what_surrounds_several_customers_is_what_surrounds_each(graph: Graph, settings: Settings, limit: int) -> None:
+    everyone = customers(12, seed=3)
+    load(graph, everyone)
+    ids = [*everyone, "u_unknown"]
+    neighbours = {user_id: [ids[(n + step) % len(ids)] for step in range(6)] for n, user_id in enumerate(ids)}
+    together = asked_together(settings, neighbours, limit=limit)
+    for user_id, near in neighbours.items():
+        assert in_order(together[user_id]) == in_order(asked(settings, user_id, near, limit=limit))
