@@ -27,6 +27,7 @@ from retrieval.operators import Operators
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
+from retrieval.shortcut import Shortcut
 from retrieval.tracing import Tracing
 from stores.cache import CacheReader
 from stores.counters import Counters
@@ -80,9 +81,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=logging_config(settings, expected=EXPECTED),
         openapi_config=openapi_config(),
     )
-    app.asgi_handler = Entrance(
-        app.asgi_handler, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing
-    )
+    shortcut = Shortcut(app.asgi_handler, lambda: app.state.service.recommender)
+    app.asgi_handler = Entrance(shortcut, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing)
     return app
 
 
