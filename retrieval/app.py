@@ -144,6 +144,7 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
         log.info("stores at start: %s", await warmed(probes))
         yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk, operators=Operators(settings), meters=meters)
     finally:
+        await probes.close()
         await recommender.close()
         await bulk.close()
         await generations.close()
