@@ -14,6 +14,7 @@ from stores.fields import MAX_LABEL_CHARS, Unreadable, label
 from stores.records import ID_PATTERN
 
 MOST_RECOMMENDATIONS = 100
+DEFAULT_LIMIT = 10
 MOST_EXCLUDED = 100
 ONE_ID = ID_PATTERN.removeprefix("^").removesuffix(r"\Z")
 EXCLUDED = rf"^{ONE_ID}(?:,{ONE_ID}){{0,{MOST_EXCLUDED - 1}}}\Z"

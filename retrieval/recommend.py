@@ -133,6 +133,11 @@ class Recommender:
         """Whether the customer is of the holdout group and gets the control answer."""
         return held_out(user_id, self._tuning.policy)
 
+    async def cached(self, user_id: str, *, limit: int) -> Answer | None:
+        """The answer that `answer` would give without filters, where the cache holds it."""
+        query = query_of(Question(user_id=user_id, limit=limit), self._policy)
+        return self._fresh(await self._view(user_id, query))
+
     async def answer(self, user_id: str, *, limit: int, filters: Filters = NO_FILTERS) -> Answer:
         """The customer's `limit` best campaigns.
 

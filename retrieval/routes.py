@@ -16,7 +16,18 @@ from retrieval.entrance import PUBLIC
 from retrieval.health import Probes
 from retrieval.keys import ANYBODY
 from retrieval.meters import Meters
-from retrieval.parameters import CampaignId, Category, Channel, Exclude, Explain, Limit, UserId, filters_of, refuse_unknown
+from retrieval.parameters import (
+    DEFAULT_LIMIT,
+    CampaignId,
+    Category,
+    Channel,
+    Exclude,
+    Explain,
+    Limit,
+    UserId,
+    filters_of,
+    refuse_unknown,
+)
 from retrieval.problems import BAD_REQUEST, NOT_FOUND, REFUSALS, UNAVAILABLE
 from retrieval.recommend import Recommender
 from retrieval.replies import replied
@@ -42,7 +53,7 @@ async def recommendations(  # noqa: PLR0913, PLR0917 each is a part of the reque
     scope: Scope,
     user_id: UserId,
     recommender: NamedDependency[Recommender],
-    limit: Limit = 10,
+    limit: Limit = DEFAULT_LIMIT,
     explain: Explain = False,
     channel: Channel = None,
     category: Category = None,
@@ -110,9 +121,5 @@ async def metrics(meters: NamedDependency[Meters]) -> Response[bytes]:
     return Response(meters.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-HANDLERS = [
-    *(recommendations, why_not, live, ready, metrics, openapi, asset),
-    *event_routes.HANDLERS,
-    *bulk_routes.HANDLERS,
-    *operator_routes.HANDLERS,
-]
+HANDLERS = [recommendations, why_not, live, ready, metrics, openapi, asset]
+HANDLERS += [*event_routes.HANDLERS, *bulk_routes.HANDLERS, *operator_routes.HANDLERS]
