@@ -40,7 +40,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 BATCH_IDS = 1000
 BATCH_CAMPAIGNS = 50
 SHARED_CAMPAIGNS = 50
-WAKE_S = 10.0
+WAKE_S = 4.0
 WAKE_AGAIN_S = 0.2
 FEWEST_SHARED = 2  # one customer in common says nothing of the campaigns, and too much of the customer
 
@@ -382,11 +382,13 @@ class GraphReader:
             self._driver = None
 
     async def _rows(self, text: str, **parameters: Any) -> Rows:
+        if self._waking is not None and not self._waking.done():
+            raise Unavailable("neo4j", "did not answer lately, and is being waited for")
         try:
             with self._breaker, translated("neo4j", NEO4J_ERRORS):
                 return await self._ask(text, parameters, timeout_s=self._settings.read_timeout_s)
         except Unavailable:
-            if self._waking is None or self._waking.done():
+            if self._breaker.is_open:
                 self._waking = asyncio.create_task(self._wake())
             raise
 
@@ -398,13 +400,16 @@ class GraphReader:
                 return await (await session.run(text, parameters)).values()
 
     async def _wake(self) -> None:
-        """Asks the very questions that readers ask, and waits longer than they may: a server that has just begun answers no
-        first question in their time, and would begin again with the next one."""
-        with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
-            await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
-            for text in (cypher.TIES_OF, cypher.ENGAGED, cypher.COMPANIONS, cypher.ATTRACTED):
-                await self._ask(text, {"ids": [""]}, timeout_s=WAKE_S)
-        await asyncio.sleep(WAKE_AGAIN_S)
+        """Asks the very questions that readers ask until each is answered, and waits longer for it than they may: a server that
+        has just begun answers no first question in their time, and would begin again with the next one."""
+        while True:
+            with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
+                await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
+                for text in (cypher.TIES_OF, cypher.ENGAGED, cypher.COMPANIONS, cypher.ATTRACTED):
+                    await self._ask(text, {"ids": [""]}, timeout_s=WAKE_S)
+                break
+            await asyncio.sleep(WAKE_AGAIN_S)
+        self._breaker.close()
 
     async def ping(self) -> None:
         """Raises Unavailable where Neo4j does not answer."""
