@@ -40,7 +40,8 @@ NEEDED = {"new": "neo4j", "event": "mongodb"}
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """One question, of kind cached, new or event, and what was answered; `at_s` is when it was sent."""
+    """One question, of kind cached, new or event, and what was answered; `at_s` is when it was sent. `degraded` names the stores
+    that were missing, or the one for which there was no answer."""
 
     kind: str
     at_s: float
@@ -150,7 +151,7 @@ async def ask(client: httpx.AsyncClient, kind: str, draw: random.Random, custome
         took_s=time.monotonic() - at_s,
         status=answer.status_code,
         cache=headers.get("X-Cache", ""),
-        degraded=headers.get("X-Degraded", ""),
+        degraded=headers.get("X-Degraded") or (answer.json().get("store", "late") if answer.status_code == 503 else ""),
         retry_after=headers.get("Retry-After", ""),
     )
 

@@ -12,6 +12,7 @@ from cli.recommend import recommend
 from cli.status import status
 from cli.up import up
 from cli.verify import verify
+from cli.warm import warm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, key):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, key, warm):
     main.add_command(command)

@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from ranking.recommend import Tuning
-from retrieval.bulk import Bulk, SharedGraph, SharedVectors, patient
+from retrieval.bulk import Bulk, patient
 from retrieval.documented import openapi_config
 from retrieval.entrance import PUBLIC, Entrance
 from retrieval.erasing import Erasing
@@ -27,6 +27,7 @@ from retrieval.operators import Operators
 from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
+from retrieval.shared import SharedGraph, SharedVectors
 from retrieval.shortcut import Shortcut
 from retrieval.tracing import Tracing
 from stores.cache import CacheReader
@@ -52,10 +53,10 @@ class Service(Struct, frozen=True, kw_only=True):
 
     recommender: Recommender
     probes: Probes
+    meters: Meters
     feedback: Feedback
     bulk: Bulk
     operators: Operators
-    meters: Meters
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -67,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
         async with opened(settings, meters) as service:
-            app.state.service = service
+            app.state.update({name: getattr(service, name) for name in Service.__struct_fields__})
             yield
         await limits.close()
         if tracing is not None:
@@ -81,7 +82,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=logging_config(settings, expected=EXPECTED),
         openapi_config=openapi_config(),
     )
-    shortcut = Shortcut(app.asgi_handler, lambda: app.state.service.recommender)
+    shortcut = Shortcut(app.asgi_handler, lambda: app.state.recommender)
     app.asgi_handler = Entrance(shortcut, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing)
     return app
 
@@ -101,48 +102,50 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
     feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
+    shared_vectors, shared_graph = SharedVectors(vectors), SharedGraph(graph)
     recommender = Recommender(
         cache=cache,
-        vectors=vectors,
-        graph=graph,
+        vectors=shared_vectors,
+        graph=shared_graph,
         generations=generations,
         erasing=erasing,
         feedback=feedback,
         settings=settings,
         meters=meters,
     )
-
     in_bulk = patient(settings)
-    shared_vectors, shared_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
+    bulk_vectors, bulk_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
     bulk = Bulk(
         Recommender(
             cache=cache,
-            vectors=shared_vectors,
-            graph=shared_graph,
+            vectors=bulk_vectors,
+            graph=bulk_graph,
             generations=generations,
             erasing=erasing,
             feedback=feedback,
             settings=in_bulk,
             meters=meters,
             leases=False,
-        )
+        ),
+        meters,
     )
     meters.follow(lambda: generations.held.release if generations.held else None)
 
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
+        await graph.around_several({NOBODY: [NOBODY]}, limit=1)
 
     pings: dict[str, Callable[[], Awaitable[None]]] = {
         "mongodb": documents.ping,
         "milvus": vectors.ping,
-        "neo4j": ask_graph,  # the very question that answers need: the server plans it once, which takes a while
+        "neo4j": ask_graph,  # the very questions that answers need: the server plans each once, which takes a while
         "redis": cache.ping,
         "sql": lambda: asyncio.to_thread(metrics.ping),
     }
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield Service(recommender=recommender, probes=probes, feedback=feedback, bulk=bulk, operators=Operators(settings), meters=meters)
+        yield Service(recommender=recommender, probes=probes, meters=meters, feedback=feedback, bulk=bulk, operators=Operators(settings))
     finally:
         await probes.close()
         await recommender.close()
@@ -150,7 +153,7 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
         await generations.close()
         await erasing.close()
         await feedback.close()
-        for store in (cache, vectors, graph, shared_vectors, shared_graph, documents):
+        for store in (cache, shared_vectors, shared_graph, bulk_vectors, bulk_graph, documents):
             await store.close()
         metrics.close()
 

@@ -12,7 +12,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from retrieval.bulk import Bulk
 from retrieval.keys import Caller
-from retrieval.problems import BAD_REQUEST, UNAVAILABLE
+from retrieval.problems import OF_A_BODY, REFUSALS, UNAVAILABLE
 from retrieval.schemas import BulkAnswers, BulkQuestion
 
 NDJSON = "application/x-ndjson"
@@ -26,8 +26,9 @@ MOST_BODY_BYTES = 256 * 1024
     summary="The campaigns of up to 500 customers",
     responses={
         200: ResponseSpec(BulkAnswers, description="One answer for each customer, in their order", generate_examples=False),
-        400: BAD_REQUEST,
         503: UNAVAILABLE,
+        **OF_A_BODY,
+        **REFUSALS,
     },
 )
 async def bulk_recommendations(

@@ -6,14 +6,13 @@ import msgspec
 from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.exceptions import ClientException
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from litestar.params import RawBody
 from litestar.status_codes import HTTP_202_ACCEPTED
 
 from retrieval.feedback import EVENTS, Feedback, split
-from retrieval.problems import BAD_REQUEST, PROBLEM_JSON, UNAVAILABLE
-from retrieval.schemas import EventsReceipt, Problem
+from retrieval.problems import OF_A_BODY, REFUSALS, UNAVAILABLE
+from retrieval.schemas import EventsReceipt
 
 MOST_EVENTS = 1000
 MOST_BODY_BYTES = 2 * 1024 * 1024
@@ -54,11 +53,7 @@ class TakesEvents(Operation):
     request_max_body_size=MOST_BODY_BYTES,
     operation_class=TakesEvents,
     summary="Impressions, clicks, conversions, dismissals and messages of customers, up to 1,000 at once",
-    responses={
-        400: BAD_REQUEST,
-        413: ResponseSpec(Problem, media_type=PROBLEM_JSON, description="The body is too large", generate_examples=False),
-        503: UNAVAILABLE,
-    },
+    responses={**OF_A_BODY, 503: UNAVAILABLE, **REFUSALS},
 )
 async def events(body: RawBody, feedback: NamedDependency[Feedback]) -> Response[EventsReceipt]:
     """One event, an array of them, or `{"events": […]}`. Each is accepted or rejected by itself, with its reason.

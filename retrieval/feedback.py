@@ -81,6 +81,7 @@ class Feedback:
     async def _catch_up(self) -> bool:
         missed = self._missed
         try:
+            await self._cache.bump(())  # while Redis is silent, MongoDB is not asked time and again
             await self._cache.bump(await self._postings.users())
         except StoreError as exc:
             log.info("Redis was not told of what was posted: %s", exc)

@@ -13,11 +13,12 @@ from retrieval.tracing import Span, Tracing
 from stores.errors import StoreError
 from stores.records import Release
 
-StageName = Literal["turn", "cache", "release", "erasing", "vector", "similar", "around", "ranking"]
+StageName = Literal["turn", "cache", "release", "erasing", "posted", "vector", "similar", "around", "ranking"]
 STORE_OF: dict[StageName, str] = {
     "cache": "redis",
     "release": "mongodb",
     "erasing": "mongodb",
+    "posted": "mongodb",
     "vector": "milvus",
     "similar": "milvus",
     "around": "neo4j",

@@ -5,7 +5,6 @@ from typing import Annotated
 from litestar import Response, delete, get
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.status_codes import HTTP_202_ACCEPTED
 from litestar.types import Scope
@@ -13,15 +12,14 @@ from litestar.types import Scope
 from retrieval.entrance import operators_only
 from retrieval.operators import Operators, status_of
 from retrieval.parameters import UserId, refuse_unknown
-from retrieval.problems import BAD_REQUEST, PROBLEM_JSON, UNAVAILABLE
-from retrieval.schemas import ErasureStatus, Problem, Releases
-from stores.export import Export
+from retrieval.problems import BAD_REQUEST, OPERATORS_ONLY, REFUSALS, UNAVAILABLE, documented
+from retrieval.schemas import ErasureStatus, Releases
+from stores.exported import Export
 
 NO_STORE = {"Cache-Control": "no-store"}
-NO_KEY = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="The erasure key is not set", generate_examples=False)
-NOT_OPERATOR = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="The key is not an operator's", generate_examples=False)
-NOT_ASKED = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="No erasure was asked for", generate_examples=False)
-REFUSALS = {400: BAD_REQUEST, 403: NOT_OPERATOR, 503: UNAVAILABLE}
+NO_KEY = documented("The erasure key is not set")
+NOT_ASKED = documented("No erasure was asked for")
+EVERY = {400: BAD_REQUEST, 503: UNAVAILABLE, **REFUSALS, **OPERATORS_ONLY}
 
 
 @delete(
@@ -29,7 +27,7 @@ REFUSALS = {400: BAD_REQUEST, 403: NOT_OPERATOR, 503: UNAVAILABLE}
     status_code=HTTP_202_ACCEPTED,
     guards=[operators_only],
     summary="Forget a customer, in every store",
-    responses={**REFUSALS, 409: NO_KEY},
+    responses={**EVERY, 409: NO_KEY},
 )
 async def forget(scope: Scope, user_id: UserId, operators: NamedDependency[Operators]) -> Response[ErasureStatus]:
     """Answers show nothing of the customer from now on; the stores follow. `Location` is where the proof will be."""
@@ -43,7 +41,7 @@ async def forget(scope: Scope, user_id: UserId, operators: NamedDependency[Opera
     "/users/{user_id:str}/erasure",
     guards=[operators_only],
     summary="How a customer's erasure stands, and the proof once it is done",
-    responses={**REFUSALS, 404: NOT_ASKED, 409: NO_KEY},
+    responses={**EVERY, 404: NOT_ASKED, 409: NO_KEY},
 )
 async def erasure(scope: Scope, user_id: UserId, operators: NamedDependency[Operators]) -> Response[ErasureStatus]:
     """What was found where, and that nothing is left."""
@@ -54,14 +52,14 @@ async def erasure(scope: Scope, user_id: UserId, operators: NamedDependency[Oper
     return Response(status_of(found), headers=NO_STORE)
 
 
-@get("/users/{user_id:str}/export", guards=[operators_only], summary="Everything held about a customer", responses=REFUSALS)
+@get("/users/{user_id:str}/export", guards=[operators_only], summary="Everything held about a customer", responses=EVERY)
 async def export(scope: Scope, user_id: UserId, operators: NamedDependency[Operators]) -> Response[Export]:
     """From every store; 503 rather than leave one out."""
     refuse_unknown(scope, set())
     return Response(await operators.export(user_id), headers=NO_STORE)
 
 
-@get("/releases", guards=[operators_only], summary="The latest releases, newest first", responses=REFUSALS)
+@get("/releases", guards=[operators_only], summary="The latest releases, newest first", responses=EVERY)
 async def releases(
     scope: Scope,
     operators: NamedDependency[Operators],

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from retrieval.schemas import ErasureStatus, PlaceStatus
 from stores.documents import Documents
 from stores.erasures import Erasure, checked_key
-from stores.export import Export, held
+from stores.export import held
+from stores.exported import Export
 from stores.forgetting import Asked, ask, places_of, standing
 from stores.records import Release, iso
 from stores.settings import Settings

@@ -66,6 +66,19 @@ def no_release(_: Request[Any, Any, Any], __: NoRelease) -> Response[Problem]:
     return unavailable("no release yet: nothing has been loaded and released", retry_after_s=5)
 
 
+def unsaid(exc: StoreError | Overdue | Overloaded) -> Problem:
+    """Why nothing sound can be said. What a store said itself is not in it, for that may hold addresses."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(exc, Overdue):
+        return Problem(title=status.phrase, status=status, detail=str(exc))
+    if isinstance(exc, Overloaded):
+        return Problem(title=status.phrase, status=status, detail="too many answers are being computed already")
+    said = "does not answer" if isinstance(exc, Unavailable) else "does not hold what is needed"
+    return Problem(
+        title=status.phrase, status=status, detail=f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store
+    )
+
+
 def overloaded(_: Request[Any, Any, Any], exc: Overloaded) -> Response[Problem]:
     return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
 
@@ -73,19 +86,6 @@ def overloaded(_: Request[Any, Any, Any], exc: Overloaded) -> Response[Problem]:
 def slow_body(_: Request[Any, Any, Any], __: SlowBody) -> Response[Problem]:
     status = HTTPStatus.REQUEST_TIMEOUT
     return answer(Problem(title=status.phrase, status=status, detail="the request's body did not come in time"))
-
-
-def unsaid(exc: StoreError | Overdue | Overloaded) -> Problem:
-    """Why nothing sound can be said. What a store said itself is not in it, for that may hold addresses."""
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    if isinstance(exc, Overloaded):
-        return Problem(title=status.phrase, status=status, detail="too many answers are being computed already")
-    if isinstance(exc, Overdue):
-        return Problem(title=status.phrase, status=status, detail=str(exc))
-    said = "does not answer" if isinstance(exc, Unavailable) else "does not hold what is needed"
-    return Problem(
-        title=status.phrase, status=status, detail=f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store
-    )
 
 
 def store_failed(_: Request[Any, Any, Any], exc: StoreError | Overdue) -> Response[Problem]:
@@ -127,3 +127,11 @@ BAD_REQUEST = documented("A parameter is malformed or unknown")
 UNAVAILABLE = documented("No release yet, a store without which nothing sound can be said, or too much asked for")
 REFUSALS = {401: documented("No valid key was shown"), 429: documented("This key or this address asks too often")}
 """What every route that needs a key may answer."""
+OF_A_BODY = {
+    400: documented("The body is not what is expected"),
+    408: documented("The body did not come in time"),
+    413: documented("The body is too large"),
+}
+"""What every route that takes a body may answer besides."""
+OPERATORS_ONLY = {403: documented("The key is not an operator's")}
+"""What every route for operators may answer besides."""

@@ -284,7 +284,8 @@ class Recommender:
             StoreError: MongoDB is silent, and something was or may have been posted: the customer's no may be among it.
         """
         try:
-            return await self._feedback.of(user_id), ()
+            with self._meters.stage("posted"):
+                return await self._feedback.of(user_id), ()
         except StoreError as exc:
             if view is None or view.release is None or view.heard:
                 raise

@@ -70,5 +70,9 @@ async def metrics(meters: NamedDependency[Meters]) -> Response[bytes]:
     return Response(meters.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-HANDLERS = [recommendations, live, ready, metrics, openapi, asset]
-HANDLERS += [*event_routes.HANDLERS, *bulk_routes.HANDLERS, *operator_routes.HANDLERS]
+HANDLERS = [
+    *(recommendations, live, ready, metrics, openapi, asset),
+    *event_routes.HANDLERS,
+    *bulk_routes.HANDLERS,
+    *operator_routes.HANDLERS,
+]

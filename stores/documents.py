@@ -252,7 +252,7 @@ class DocumentsReader:
         self._releases = database["releases"]
         self._erasures = database["erasures"]
         self._breaker = Breaker("mongodb")
-        self.postings = Postings(database, write_timeout_s=2 * settings.read_timeout_s)
+        self.postings = Postings(database, self._breaker, write_timeout_s=2 * settings.read_timeout_s)
 
     async def close(self) -> None:
         await self._client.close()

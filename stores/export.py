@@ -2,77 +2,20 @@
 
 from pathlib import Path
 
-from msgspec import Struct
-
 from stores.cache import Cache
 from stores.documents import Documents
+from stores.errors import NotFound
+from stores.exported import Export, Said, Unread, VectorsHeld, Waiting
 from stores.graph import Graph
 from stores.intake import decode_file, pending
 from stores.json_lines import decoded
 from stores.metrics import Metrics
 from stores.quarantine import Quarantined
-from stores.records import CustomerTies, Json, Record, Tally, iso
+from stores.records import Record, iso
 from stores.settings import Settings
 from stores.sql import open_engine
 from stores.suppression import owners_in
 from stores.vectors import Vectors, key_field
-
-
-class Said(Struct, frozen=True, kw_only=True):
-    """One record, with its time as ISO 8601 in UTC."""
-
-    message_id: str
-    timestamp: str
-    event: str
-    message: str | None
-    role: str
-    campaign_id: str | None
-    group: str | None
-    intent: str | None
-    channel: str | None
-    session_id: str | None
-    extra: dict[str, Json]
-
-
-class Unread(Struct, frozen=True, kw_only=True):
-    """One record in quarantine that is, or may be, theirs."""
-
-    id: str
-    file: str
-    line: int
-    reason: str
-    raw: str
-
-
-class Waiting(Struct, frozen=True, kw_only=True):
-    """What waits in one file of the inbox."""
-
-    file: str
-    records: list[Said]
-    unreadable: list[str]
-
-
-class VectorsHeld(Struct, frozen=True, kw_only=True):
-    """How many vectors one collection holds of a customer: one for each message, or the one of the customer."""
-
-    collection: str
-    vectors: int
-
-
-class Export(Struct, frozen=True, kw_only=True):
-    """Everything held about a customer. `posted` came over HTTP and no release reflects it yet; `ties` is what the graph holds,
-    `engagement` what is counted per campaign."""
-
-    user_id: str
-    records: list[Said]
-    quarantine: list[Unread]
-    inbox: list[Waiting]
-    posted: list[Said]
-    ties: CustomerTies | None
-    engagement: dict[str, Tally]
-    vectors: list[VectorsHeld]
-    cached_answers: int
-    being_forgotten: bool
 
 
 def held(settings: Settings, user_id: str) -> Export:
@@ -110,9 +53,17 @@ def vectors_of(vectors: Vectors, user_id: str) -> list[VectorsHeld]:
 
 
 def waiting(settings: Settings, user_id: str) -> list[Waiting]:
-    """What waits in the inbox and is theirs, or may be."""
+    """What waits in the inbox and is theirs, or may be.
+
+    Raises:
+        NotFound: the folder is not on this machine, so nobody here knows.
+    """
     found = []
-    for path in pending(Path(settings.inbox_dir)):
+    try:
+        files = pending(Path(settings.inbox_dir))
+    except FileNotFoundError as exc:
+        raise NotFound("inbox", f"there is no folder {settings.inbox_dir} here") from exc
+    for path in files:
         records, unreadable = [], []
         for entry in decode_file(path, max_record_bytes=settings.max_record_bytes):
             if isinstance(entry, Record):

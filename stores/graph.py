@@ -398,10 +398,12 @@ class GraphReader:
                 return await (await session.run(text, parameters)).values()
 
     async def _wake(self) -> None:
-        """Asks the very question that readers ask, and waits longer than they may: a server that has just begun answers no
+        """Asks the very questions that readers ask, and waits longer than they may: a server that has just begun answers no
         first question in their time, and would begin again with the next one."""
         with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
             await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
+            for text in (cypher.TIES_OF, cypher.ENGAGED, cypher.COMPANIONS, cypher.ATTRACTED):
+                await self._ask(text, {"ids": [""]}, timeout_s=WAKE_S)
         await asyncio.sleep(WAKE_AGAIN_S)
 
     async def ping(self) -> None:

@@ -252,6 +252,13 @@ class Metrics:
             found = (row for batch in chunks(user_ids, BATCH_ROWS) for row in connection.execute(_rows_of(engagement, batch)))
             return {(row.user_id, row.campaign_id): Tally(count=row[2], weight=row[3], last_at_ms=row[4]) for row in found}
 
+    def most_active(self, limit: int) -> list[str]:
+        """The customers who engaged most often, at most `limit`, the most active first."""
+        times = func.sum(engagement.c.count)
+        ordered = select(engagement.c.user_id).group_by(engagement.c.user_id).order_by(times.desc(), engagement.c.user_id).limit(limit)
+        with reading(self._engine) as connection:
+            return list(connection.scalars(ordered))
+
     def days(self) -> Iterator[DayFigures]:
         """Every campaign's days, streamed."""
         with reading(self._engine) as connection:

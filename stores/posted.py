@@ -83,11 +83,11 @@ class Intake:
 class Postings:
     """What the API does with the intake, asynchronous. While MongoDB does not answer its readers are told at once."""
 
-    def __init__(self, database: AsyncDatabase[Document], *, write_timeout_s: float) -> None:
+    def __init__(self, database: AsyncDatabase[Document], breaker: Breaker, *, write_timeout_s: float) -> None:
         self._rows = database.get_collection(NAME)
         self._durable = database.get_collection(NAME, write_concern=DURABLE)
         self._write_timeout_s = write_timeout_s
-        self._breaker = Breaker("mongodb")
+        self._breaker = breaker
 
     async def put(self, users: Sequence[str], events: Sequence[str]) -> None:
         """Keeps events, each with its customer. When this returns they are durable: acknowledged by the majority, in its journal."""

@@ -63,6 +63,14 @@ def test_a_mailing_of_its_group_exposes_a_campaign_whichever_came_first(metrics:
     assert metrics.catalogue().figures["c_1"].exposed == 2
 
 
+def test_the_most_active_are_those_who_engaged_most_often(metrics: Metrics) -> None:
+    clicks = [("u_1", 1), ("u_2", 3), ("u_3", 2), ("u_4", 2)]
+    put(metrics, [row(f"{user_id}_{n}", user_id, "click", f"c_{n}") for user_id, times in clicks for n in range(times)])
+    put(metrics, [row("seen", "u_5", "impression", "c_1")])
+    assert metrics.most_active(3) == ["u_2", "u_3", "u_4"]
+    assert metrics.most_active(10) == ["u_2", "u_3", "u_4", "u_1"]
+
+
 def test_writing_twice_changes_nothing(metrics: Metrics) -> None:
     rows = [row("1", "u_1", "click", "c_1"), row("2", "u_2", "conversion", "c_2")]
     put(metrics, rows, catalogue=[Campaign(campaign_id="c_1", name="One")])

@@ -1,11 +1,21 @@
 """Answers for many customers at once, on running stores: each is what a single one would be."""
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from cli.main import main
 from local.engines import ADDRESSES, RunningEngines
+from local.processes import free_port
 from stores.cache import Cache
 from stores.settings import Settings
 from tests.integration.test_feedback import event
@@ -77,7 +87,6 @@ async def test_what_was_posted_and_who_is_forgotten_count_as_in_a_single_answer(
         {},
         {"user_ids": []},
         {"user_ids": ["u"] * 501},
-        {"user_ids": ["no id"]},
         {"user_ids": ["u"], "limit": 0},
         {"user_ids": ["u"], "top": 3},
     ],
@@ -119,3 +128,33 @@ async def test_without_a_store_each_line_says_what_a_single_answer_would(engines
     assert without_neo4j[0]["recommendations"] == whole[0]["recommendations"]
     assert list(without_neo4j[1]) == ["user_id", "problem"]
     assert (without_neo4j[1]["problem"]["status"], without_neo4j[1]["problem"]["store"]) == (503, "neo4j")
+
+
+def test_the_command_fills_the_cache_for_the_most_active(seeded: Settings, environment: dict[str, str]) -> None:
+    environment |= {"CAMPAIGNS_CLOCK_AT": NOW.isoformat(), "CAMPAIGNS_API_URL": f"http://127.0.0.1:{free_port()}"}
+    with api_process(environment) as url:
+        first, second = (CliRunner(env=environment).invoke(main, ["warm", "--customers", "3", "--json"]) for _ in range(2))
+        hits = [
+            httpx.get(f"{url}/recommendations/{user_id}", timeout=30).headers["X-Cache"] for user_id in ("u_002", "u_003", "u_004", "u_005")
+        ]
+    told = [msgspec.json.decode(run.stdout) for run in (first, second)]
+    assert [(each["customers"], each["computed"], each["cached"], each["failed"]) for each in told] == [(3, 3, 0, 0), (3, 0, 3, 0)]
+    assert hits == ["hit", "hit", "hit", "miss"]
+
+
+@contextmanager
+def api_process(environment: dict[str, str]) -> Iterator[str]:
+    url = environment["CAMPAIGNS_API_URL"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-m", "retrieval"], env=os.environ | environment, **quiet) as running:
+        try:
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                try:
+                    httpx.get(f"{url}/health/live", timeout=5)
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.1)
+            yield url
+        finally:
+            running.terminate()

@@ -108,3 +108,10 @@ async def test_a_key_for_reading_reads_and_posts_and_does_nothing_of_an_operator
         open_ones = [[(await asked(*each[:2], key, each[2])).status_code for each in open_to_both] for key in (None, reading, operating)]
     assert (strangers, readers, operators) == ([401] * 4, [403] * 4, [202, 200, 200, 200])
     assert open_ones == [[401, 401], [202, 200], [202, 200]]
+
+
+async def test_an_export_fails_rather_than_leave_the_inbox_out(seeded: Settings) -> None:
+    async with serving(replace(seeded, inbox_dir="/nowhere/inbox")) as api:
+        answer = await api.get("/users/u_001/export")
+    assert (answer.status_code, answer.json()["store"]) == (503, "inbox")
+    assert "/nowhere" not in answer.text

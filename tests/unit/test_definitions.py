@@ -69,6 +69,12 @@ def test_the_sensor_and_the_schedule_launch_the_same_job_and_are_on() -> None:
     assert nightly.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
+def test_the_sensors_on_what_the_api_asks_for_are_on() -> None:
+    sensors = {each.name: each for each in defs.get_repository_def().sensor_defs}
+    assert {name: sensors[name].job_name for name in ("intake", "erasure_requests")} == {"intake": "refresh", "erasure_requests": "forget"}
+    assert {sensors[name].default_status for name in ("intake", "erasure_requests")} == {dg.DefaultSensorStatus.RUNNING}
+
+
 def test_only_the_nightly_verification_looks_through_everything() -> None:
     schedule = defs.get_repository_def().get_schedule_def("nightly_verification")
     assert (schedule.job_name, schedule.default_status) == ("verify", dg.DefaultScheduleStatus.RUNNING)
