@@ -28,6 +28,7 @@ from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloade
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
 from retrieval.shared import SharedGraph, SharedVectors
+from retrieval.shortcut import Shortcut
 from retrieval.tracing import Tracing
 from stores.cache import CacheReader
 from stores.counters import Counters
@@ -81,9 +82,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=logging_config(settings, expected=EXPECTED),
         openapi_config=openapi_config(),
     )
-    app.asgi_handler = Entrance(
-        app.asgi_handler, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing
-    )
+    shortcut = Shortcut(app.asgi_handler, lambda: app.state.recommender)
+    app.asgi_handler = Entrance(shortcut, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing)
     return app
 
 
@@ -147,6 +147,7 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
         log.info("stores at start: %s", await warmed(probes))
         yield Service(recommender=recommender, probes=probes, meters=meters, feedback=feedback, bulk=bulk, operators=Operators(settings))
     finally:
+        await probes.close()
         await recommender.close()
         await bulk.close()
         await generations.close()
@@ -169,6 +170,7 @@ def provided(name: str) -> Provide:
     """What the lifespan opened, by its name. Handlers ask for one such thing at most: two would be found by tasks of their own."""
 
     async def found(state: State) -> object:
-        return state[name]
+        part: object = getattr(state.service, name)
+        return part
 
     return Provide(found)

@@ -1,8 +1,8 @@
 """What every request passes before the routes know of it, and every answer on its way out.
 
-Plain ASGI around Litestar's own router, so that what is nowhere is kept from strangers too, and a cached answer pays for
-none of Litestar's layers. In: the request's id, how often its address and its key ask, the key. Out: the id, the security
-headers, the measures, and a line in the log unless the answer came from the cache.
+Plain ASGI around Litestar's own router, so that what is nowhere is kept from strangers too. In: the request's id, how often
+its address and its key ask, the key. Out: the id, the security headers, the measures, and a line in the log unless the
+answer came from the cache.
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from litestar.types import Scope
 from stores.records import ID_PATTERN
 
 MOST_RECOMMENDATIONS = 100
+DEFAULT_LIMIT = 10
 
 UserId = Annotated[
     str,

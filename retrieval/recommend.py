@@ -123,6 +123,10 @@ class Recommender:
         self._turns = Turns(at_once=settings.max_concurrent_answers, waiting=settings.max_waiting_answers, meters=meters)
         self._flights: Flights[Answer] = Flights()
 
+    async def cached(self, user_id: str, *, limit: int) -> Answer | None:
+        """The answer that `answer` would give, where the cache holds it."""
+        return self._fresh(await self._view(user_id, str(limit)))
+
     async def answer(self, user_id: str, *, limit: int) -> Answer:
         """The customer's `limit` best campaigns.
 

@@ -15,7 +15,7 @@ from retrieval.documented import asset, openapi
 from retrieval.entrance import PUBLIC
 from retrieval.health import Probes
 from retrieval.meters import Meters
-from retrieval.parameters import Explain, Limit, UserId, refuse_unknown
+from retrieval.parameters import DEFAULT_LIMIT, Explain, Limit, UserId, refuse_unknown
 from retrieval.problems import BAD_REQUEST, REFUSALS, UNAVAILABLE
 from retrieval.recommend import Recommender
 from retrieval.replies import replied
@@ -37,7 +37,7 @@ EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
     },
 )
 async def recommendations(
-    scope: Scope, user_id: UserId, recommender: NamedDependency[Recommender], limit: Limit = 10, explain: Explain = False
+    scope: Scope, user_id: UserId, recommender: NamedDependency[Recommender], limit: Limit = DEFAULT_LIMIT, explain: Explain = False
 ) -> ASGIApp:
     """A customer never heard of gets what is popular. Headers tell the release, the cache's part and what is missing."""
     refuse_unknown(scope, PARAMETERS)

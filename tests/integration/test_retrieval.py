@@ -254,6 +254,32 @@ async def test_head_tells_the_headers_alone(seeded: Settings) -> None:
     assert {k: v for k, v in head.headers.items() if k not in ignored} == {k: v for k, v in whole.headers.items() if k not in ignored}
 
 
+async def test_past_the_router_and_through_it_the_answer_is_the_same(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        await api.get("/recommendations/u_001")
+        short, routed = await api.get("/recommendations/u_001?limit=10"), await api.get("/recommendations/u_001?limit=10&explain=false")
+    assert (short.status_code, short.content, short.headers["X-Cache"]) == (200, routed.content, "hit")
+    assert {k: v for k, v in short.headers.items() if k != "x-request-id"} == {
+        k: v for k, v in routed.headers.items() if k != "x-request-id"
+    }
+
+
+async def test_what_is_asked_is_counted_by_route_and_nobodys_id_is_told(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        for path in ("/recommendations/u_001", "/recommendations/u_001", "/recommendations/u_001?limit=x", "/nowhere/u_001"):
+            await api.get(path)
+        told = (await api.get("/metrics")).text
+    lines = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+    route = "/recommendations/{user_id}"
+    assert float(lines[f'campaigns_requests_total{{method="GET",route="{route}",status="200"}}']) == 2
+    assert float(lines[f'campaigns_requests_total{{method="GET",route="{route}",status="400"}}']) == 1
+    assert float(lines['campaigns_requests_total{method="GET",route="none",status="404"}']) == 1
+    assert (float(lines['campaigns_answers_total{cache="miss"}']), float(lines['campaigns_answers_total{cache="hit"}'])) == (1, 1)
+    assert float(lines['campaigns_stage_seconds_count{stage="around",store="neo4j"}']) == 1
+    assert float(lines["campaigns_release"]) == 1
+    assert "u_001" not in told
+
+
 async def test_health_tells_of_each_store(seeded: Settings) -> None:
     async with serving(seeded) as api:
         live, ready = await api.get("/health/live"), await api.get("/health/ready")

@@ -292,3 +292,26 @@ async def test_the_app_starts_and_tells_how_it_is_while_every_store_hangs(engine
     assert (live.status_code, ready.status_code, ready.json()["release"]) == (200, 503, None)
     assert (answer.status_code, answer.json()["store"]) == (503, "mongodb")
     assert after.status_code == 200
+
+
+async def test_beyond_its_bound_the_api_refuses_at_once_and_gives_what_it_holds(engines: RunningEngines, seeded: Settings) -> None:
+    small = msgspec.structs.replace(seeded, max_concurrent_answers=2, max_waiting_answers=2)
+    async with serving(small) as api:
+        whole = await asked(api, "/recommendations/u_001")
+        release(small, 2)
+        await asked(api, "/recommendations/u_002")
+        engines.pause("neo4j")
+        began_s = time.monotonic()
+        holding = [asyncio.create_task(api.get(f"/recommendations/u_{n:03d}?limit=5")) for n in range(2, 6)]
+        await asyncio.sleep(0.05)
+        refused = [await api.get(f"/recommendations/u_{n:03d}?limit=5") for n in range(6, 10)]
+        stale = await api.get("/recommendations/u_001")
+        spent_s = time.monotonic() - began_s
+        await asyncio.gather(*holding)
+    assert spent_s < 0.05 + 5 * 0.05, "five answers, each in under 50 ms"
+    for answer in refused:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert "too many" in answer.json()["detail"]
+        assert int(answer.headers["Retry-After"]) > 0
+    assert (stale.status_code, stale.headers["X-Cache"], stale.headers["Cache-Control"]) == (200, "stale", "no-store")
+    assert ids(stale) == ids(whole)
