@@ -6,6 +6,7 @@ import os
 import redis
 from fastapi import FastAPI, HTTPException
 from litestar import Litestar, get
+from litestar.params import FromPath
 from pydantic import BaseModel
 
 from retrieval.schemas import Recommendation, Recommendations
@@ -52,7 +53,7 @@ def static() -> Litestar:
     held = answer("u_000001")
 
     @get("/recommendations/{user_id:str}")
-    async def recommendations(user_id: str) -> Recommendations:
+    async def recommendations(user_id: FromPath[str]) -> Recommendations:
         return held
 
     return Litestar([recommendations], openapi_config=None)

@@ -60,7 +60,6 @@ class Service(Struct, frozen=True, kw_only=True):
     feedback: Feedback
     bulk: Bulk
     operators: Operators
-    meters: Meters
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -87,7 +86,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=logging_config(settings, expected=EXPECTED),
         openapi_config=openapi_config(),
     )
-    shortcut = Shortcut(app.asgi_handler, lambda: app.state.service.recommender)
+    shortcut = Shortcut(app.asgi_handler, lambda: app.state.recommender)
     app.asgi_handler = Entrance(shortcut, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing)
     return app
 

@@ -19,7 +19,7 @@ def test_a_dismissal_a_conversion_and_an_impression_are_laid_over_the_ties() -> 
     posted = [record("dismissal", "c_1"), record("conversion", "c_2"), record("impression", "c_2"), record("click", "c_3")]
     assert with_feedback(own, posted) == (
         OwnTie(campaign_id="c_1", dismissed_at_ms=5),
-        OwnTie(campaign_id="c_2", count=3, weight=4.0, shown=2, converted_at_ms=9),
+        OwnTie(campaign_id="c_2", count=3, weight=4.0, shown=2, shown_at_ms=(5,), converted_at_ms=9),
         OwnTie(campaign_id="c_3"),
     )
 
@@ -32,7 +32,7 @@ def test_nothing_posted_changes_nothing() -> None:
 
 def test_the_same_event_again_counts_once_and_its_last_content_counts() -> None:
     posted = [record("impression", "c_1", message_id="m"), record("impression", "c_2", message_id="m")]
-    assert with_feedback((), posted + posted) == (OwnTie(campaign_id="c_2", shown=1),)
+    assert with_feedback((), posted + posted) == (OwnTie(campaign_id="c_2", shown=1, shown_at_ms=(5,)),)
 
 
 @pytest.mark.parametrize("time_ms", [-5, 0, 7])

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 from litestar import Litestar, get
+from litestar.params import FromPath
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -55,7 +56,7 @@ def test_a_request_and_its_stages_are_spans_under_the_callers_and_name_no_custom
         meters = Meters(tracing)
 
         @get("/recommendations/{user_id:str}")
-        async def answer(user_id: str) -> str:
+        async def answer(user_id: FromPath[str]) -> str:
             with meters.stage("around"):
                 return user_id
 
