@@ -60,6 +60,7 @@ class Service(Struct, frozen=True, kw_only=True):
     feedback: Feedback
     bulk: Bulk
     operators: Operators
+    meters: Meters
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
