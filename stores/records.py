@@ -200,7 +200,7 @@ class CustomerTies(Struct, frozen=True, kw_only=True):
     dismissed: dict[str, Tally] = {}
     converted: dict[str, Tally] = {}
     expressed: dict[str, Tally] = {}
-    profile: Profile = Profile()
+    profile: Profile = msgspec.field(default_factory=Profile)
     mailed: tuple[str, ...] = ()
 
 
