@@ -166,11 +166,11 @@ def answering(port: int, process: subprocess.Popen[bytes]) -> None:
 
 async def measured(settings: Settings, running: dict[str, Running], key: str, *, rounds: int, customers: int) -> dict:
     """All rounds, hits and misses in turns."""
-    users = [user_id(number) for number in range(min(HIT_USERS, customers))]
+    users = [user_id(number) for number in range(min(HIT_USERS, customers // 2))]
     await keep_answers(settings, users)
     key_header = f"Authorization: Bearer {key}\r\n"
     hits = Hits(running, users, key_header)
-    misses = Misses(settings, running["ours"], key_header, customers=customers)
+    misses = Misses(settings, running["ours"], key_header, users=[user_id(number) for number in range(len(users), customers)])
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         await hits.measure()
@@ -230,9 +230,8 @@ class Hits:
 class Misses:
     """How long an answer takes that is computed, and how long the chain of calls that it waits for, each customer once."""
 
-    def __init__(self, settings: Settings, ours: Running, key_header: str, *, customers: int) -> None:
-        self._settings, self._ours, self._key_header = settings, ours, key_header
-        self._left = [user_id(number) for number in range(customers - 1, HIT_USERS - 1 if customers > 2 * HIT_USERS else -1, -1)]
+    def __init__(self, settings: Settings, ours: Running, key_header: str, *, users: list[str]) -> None:
+        self._settings, self._ours, self._key_header, self._left = settings, ours, key_header, users
         self._vectors, self._graph = VectorsReader(settings), GraphReader(settings)
         self._found: dict[int, list[dict[str, float]]] = {concurrency: [] for concurrency in MISS_CONCURRENCY}
 
