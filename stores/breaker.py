@@ -21,8 +21,17 @@ class Breaker:
         self._failures = 0
         self._retry_at_s = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is being left alone."""
+        return self._failures >= FAILURES
+
+    def close(self) -> None:
+        """Lets every call through again: the store was seen to answer."""
+        self._failures = 0
+
     def __enter__(self) -> Self:
-        if self._failures >= FAILURES:
+        if self.is_open:
             now_s = time.monotonic()
             if now_s < self._retry_at_s:
                 raise Unavailable(self._store, "did not answer lately, and is left alone for a moment")

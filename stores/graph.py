@@ -40,7 +40,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 BATCH_IDS = 1000
 BATCH_CAMPAIGNS = 50
 SHARED_CAMPAIGNS = 50
-WAKE_S = 10.0
+WAKE_S = 4.0
 WAKE_AGAIN_S = 0.2
 FEWEST_SHARED = 2  # one customer in common says nothing of the campaigns, and too much of the customer
 
@@ -371,6 +371,7 @@ class GraphReader:
         self._settings = settings
         self._driver: AsyncDriver | None = None
         self._breaker = Breaker("neo4j")
+        self._asleep = False
         self._waking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -382,12 +383,14 @@ class GraphReader:
             self._driver = None
 
     async def _rows(self, text: str, **parameters: Any) -> Rows:
+        if self._asleep:
+            raise Unavailable("neo4j", "did not answer lately, and is being waited for")
         try:
             with self._breaker, translated("neo4j", NEO4J_ERRORS):
                 return await self._ask(text, parameters, timeout_s=self._settings.read_timeout_s)
         except Unavailable:
-            if self._waking is None or self._waking.done():
-                self._waking = asyncio.create_task(self._wake())
+            if self._breaker.is_open and not self._asleep:
+                self._asleep, self._waking = True, asyncio.create_task(self._wake())
             raise
 
     async def _ask(self, text: str, parameters: dict[str, Any], *, timeout_s: float) -> Rows:
@@ -398,13 +401,17 @@ class GraphReader:
                 return await (await session.run(text, parameters)).values()
 
     async def _wake(self) -> None:
-        """Asks the very questions that readers ask, and waits longer than they may: a server that has just begun answers no
+        """Asks what readers ask until it is answered, and waits longer for it than they may: a server that has just begun answers no
         first question in their time, and would begin again with the next one."""
+        while self._asleep:
+            with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
+                await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
+                self._asleep = False
+                self._breaker.close()
+            await asyncio.sleep(WAKE_AGAIN_S)
         with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
-            await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
             for text in (cypher.TIES_OF, cypher.ENGAGED, cypher.COMPANIONS, cypher.ATTRACTED):
                 await self._ask(text, {"ids": [""]}, timeout_s=WAKE_S)
-        await asyncio.sleep(WAKE_AGAIN_S)
 
     async def ping(self) -> None:
         """Raises Unavailable where Neo4j does not answer."""
