@@ -1,7 +1,7 @@
 """Full stores without a pipeline: made-up customers and messages, written straight to the stores by their own writing sides."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,7 +24,7 @@ WEIGHTS = EngagementWeights()
 
 
 def fill(settings: Settings, *, customers: int, messages_each: int) -> None:
-    """Fills Milvus, Neo4j, SQL and MongoDB's release, and publishes it. Customers have tastes, which their words and campaigns follow."""
+    """Fills Milvus, Neo4j and SQL. Customers have tastes, which their words and campaigns follow."""
     catalogue = [
         Campaign(campaign_id=f"c_{n:03d}", name=f"Week {n}", category=THINGS[n % len(THINGS)], group=f"g_{n % 5}") for n in range(CAMPAIGNS)
     ]
@@ -44,7 +44,6 @@ def fill(settings: Settings, *, customers: int, messages_each: int) -> None:
     metrics.replace([(rows, catalogue)])
     for store in (vectors, graph, metrics):
         store.close()
-    released(settings)
 
 
 Batch = list[tuple[str, list[Record], np.ndarray]]
@@ -110,10 +109,9 @@ def event_row(record: Record) -> EventRow:
     )
 
 
-def released(settings: Settings, collections: Sequence[str] = (MESSAGES, USERS)) -> None:
-    """Makes what the stores hold release 1."""
-    messages, users = collections
-    made = Release(number=1, digest="d1", message_vectors=messages, user_vectors=users, model="made_up", dimension=DIMENSION, sequence=1)
+def released(settings: Settings) -> None:
+    """Makes what the stores hold release 1. Idempotent."""
+    made = Release(number=1, digest="d1", message_vectors=MESSAGES, user_vectors=USERS, model="made_up", dimension=DIMENSION, sequence=1)
     documents, cache = Documents(settings), Cache(settings)
     documents.prepare()
     documents.put_release(made)

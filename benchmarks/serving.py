@@ -1,6 +1,6 @@
 """What an answer costs, from the cache and computed, beside what else could give it.
 
-    python benchmarks/serving.py [--messages 100000] [--rounds 5] [--json]
+    python benchmarks/serving.py [--messages 100000] [--rounds 5] [--state FOLDER] [--json]
 
 Everything runs at once and is measured in turns, so that the machine's other load falls on all alike; medians of the rounds.
 Hits: our API with keys, limits, measures and ETags on; the naive way (FastAPI, synchronous Redis, json); Litestar and the
@@ -29,7 +29,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.filled import USERS, fill, user_id
+from benchmarks.filled import USERS, fill, released, user_id
 from benchmarks.load import http_requests, load, redis_length, redis_requests
 from benchmarks.machine import machine
 from benchmarks.serving_peers import answer
@@ -61,22 +61,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=100_000, help="messages in the stores, ten of each customer (default 100000)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
+    parser.add_argument("--state", type=Path, help="a folder for the stores, filled once and used again (default: a temporary one)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"where the result is kept (default {RESULTS.name} in results/)")
     asked = parser.parse_args()
     customers = asked.messages // MESSAGES_EACH
-    with tempfile.TemporaryDirectory(prefix="serving-") as folder, running_engines(Path(folder), {}) as engines:
+    with folder_of(asked.state) as folder, running_engines(folder / "engines", {}) as engines:
         key = drawn()
-        environment = engines.environment | own_settings(Path(folder), key)
+        environment = engines.environment | own_settings(folder, key)
         settings = load_settings(environment)
-        say(f"filling the stores with {asked.messages} messages of {customers} customers")
-        fill(settings, customers=customers, messages_each=MESSAGES_EACH)
+        filled_before = folder / f"filled-{asked.messages}"
+        if not filled_before.exists():
+            say(f"filling the stores with {asked.messages} messages of {customers} customers")
+            fill(settings, customers=customers, messages_each=MESSAGES_EACH)
+            filled_before.touch()
+        released(settings)  # Redis keeps nothing
         with servers(environment) as running:
             result = asyncio.run(measured(settings, running, key, rounds=asked.rounds, customers=customers))
     result = {"measured": datetime.now(UTC).date().isoformat(), "machine": machine(), "messages": asked.messages, **result}
     asked.out.parent.mkdir(exist_ok=True)
     asked.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2) if asked.json else told(result))
+
+
+@contextmanager
+def folder_of(state: Path | None) -> Iterator[Path]:
+    """Where the stores are: the folder that was asked for, to be used again, or one that is removed at the end."""
+    if state is not None:
+        (state / "engines").mkdir(parents=True, exist_ok=True)
+        yield state
+        return
+    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
+        (Path(folder) / "engines").mkdir()
+        yield Path(folder)
 
 
 def say(text: str) -> None:
@@ -166,11 +183,11 @@ def answering(port: int, process: subprocess.Popen[bytes]) -> None:
 
 async def measured(settings: Settings, running: dict[str, Running], key: str, *, rounds: int, customers: int) -> dict:
     """All rounds, hits and misses in turns."""
-    users = [user_id(number) for number in range(min(HIT_USERS, customers))]
+    users = [user_id(number) for number in range(min(HIT_USERS, customers // 2))]
     await keep_answers(settings, users)
     key_header = f"Authorization: Bearer {key}\r\n"
     hits = Hits(running, users, key_header)
-    misses = Misses(settings, running["ours"], key_header, customers=customers)
+    misses = Misses(settings, running["ours"], key_header, users=[user_id(number) for number in range(len(users), customers)])
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         await hits.measure()
@@ -230,9 +247,8 @@ class Hits:
 class Misses:
     """How long an answer takes that is computed, and how long the chain of calls that it waits for, each customer once."""
 
-    def __init__(self, settings: Settings, ours: Running, key_header: str, *, customers: int) -> None:
-        self._settings, self._ours, self._key_header = settings, ours, key_header
-        self._left = [user_id(number) for number in range(customers - 1, HIT_USERS - 1 if customers > 2 * HIT_USERS else -1, -1)]
+    def __init__(self, settings: Settings, ours: Running, key_header: str, *, users: list[str]) -> None:
+        self._settings, self._ours, self._key_header, self._left = settings, ours, key_header, users
         self._vectors, self._graph = VectorsReader(settings), GraphReader(settings)
         self._found: dict[int, list[dict[str, float]]] = {concurrency: [] for concurrency in MISS_CONCURRENCY}
 

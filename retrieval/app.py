@@ -175,7 +175,7 @@ def provided(name: str) -> Provide:
     """What the lifespan opened, by its name. Handlers ask for one such thing at most: two would be found by tasks of their own."""
 
     async def found(state: State) -> object:
-        part: object = getattr(state.service, name)
+        part: object = state[name]
         return part
 
     return Provide(found)

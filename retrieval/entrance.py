@@ -44,6 +44,7 @@ PUBLIC = "public"
 """The option of a handler that needs no key. One that only operators may call has the guard `operators_only`."""
 HEALTH = "/health/"
 """Never too often asked for: a proxy that is refused there would take the API for dead."""
+TELL_METHODS = {HTTPStatus.NO_CONTENT, HTTPStatus.METHOD_NOT_ALLOWED}
 READS = {"GET", "HEAD", "OPTIONS"}
 METHODS = READS | {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -186,13 +187,20 @@ class Outgoing:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message["headers"], (b"x-request-id", self._request_id), *SECURITY_HEADERS]
+            told = message["headers"] if self.status not in TELL_METHODS else map(with_head, message["headers"])
+            headers = [*told, (b"x-request-id", self._request_id), *SECURITY_HEADERS]
             if not any(name == CONTENT_POLICY[0] for name, _ in headers):
                 headers.append(CONTENT_POLICY)
             message["headers"] = headers
         elif self._without_body and message["type"] == "http.response.body":
             message["body"] = b""
         await self._send(message)
+
+
+def with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A header; in `Allow`, HEAD stands beside GET."""
+    name, value = header
+    return (name, value.replace(b"GET", b"GET, HEAD")) if name == b"allow" else header
 
 
 def shown_key(headers: Mapping[bytes, bytes]) -> bytes | None:

@@ -1,11 +1,14 @@
 """Who gets in, and what every answer carries; around an app of three routes."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request, get, post
+from litestar.params import JSONBody
 
+from retrieval import entrance
 from retrieval.entrance import Entrance, operators_only
 from retrieval.keys import Caller, drawn, entry_of
 from retrieval.limits import Limits
@@ -29,13 +32,18 @@ async def admin() -> str:
     return "done"
 
 
+@post("/say")
+async def say(data: JSONBody[dict[str, str]]) -> str:
+    return data["word"]
+
+
 @get("/open")
 async def free() -> str:
     return "free"
 
 
 def app(settings: Settings) -> Litestar:
-    made = Litestar([who, admin, free], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None)
+    made = Litestar([who, admin, free, say], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None)
     made.asgi_handler = Entrance(made.asgi_handler, settings=settings, public={"/open"}, limits=Limits(Counters(settings)), meters=Meters())
     return made
 
@@ -93,3 +101,30 @@ def test_head_is_get_without_the_body() -> None:
     whole, head = ask("/open"), ask("/open", method="HEAD")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Length"] == whole.headers["Content-Length"] == "4"
+
+
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("POST", 405)])
+def test_a_path_tells_every_method_that_it_takes(method: str, status: int) -> None:
+    answer = ask("/open", method=method)
+    assert answer.status_code == status
+    assert {each.strip() for each in answer.headers["Allow"].split(",")} == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_a_body_that_does_not_come_holds_no_request_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "BODY_S", 0.05)
+    statuses: list[int] = []
+
+    async def dawdling() -> AsyncIterator[bytes]:
+        yield b'{"word": '
+        await asyncio.sleep(5)
+        yield b'"late"}'
+
+    async def asked() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app(Settings())), base_url="http://api") as client:
+            whole = await client.post("/say", json={"word": "here"})
+            late = await client.post("/say", content=dawdling(), headers={"Content-Type": "application/json"})
+            statuses.extend([whole.status_code, late.status_code])
+            assert late.headers["Content-Type"] == PROBLEM
+
+    asyncio.run(asyncio.wait_for(asked(), 4))
+    assert statuses == [201, 408]
