@@ -6,11 +6,11 @@ from stores.records import Campaign
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 COMMON = """
-a about after all also am an and any are as at be been before being but by can cannot could did do does doing done dont down each else for from
-get go got had has have he her here hers hi him his how if im in into is it its ive just like lot made make many may me might more most much my
-no not now of off ok okay on one only or other our out over own please really same she should so some such than thank thanks that thats the
-their them then there these they this those to too under up us very want was we well were what when where which while who why will with would
-yeah yes you your youre
+ a about after all also am an and any are as at be been before being but by can cannot could did do does doing done dont down each else
+for from get go got had has have he her here hers hi him his how if im in into is it its ive just like lot made make many may me might
+more most much my no not now of off ok okay on one only or other our out over own please really same she should so some such than thank
+thanks that thats the their them then there these they this those to too under up us very want was we well were what when where which
+while who why will with would yeah yes you your youre
 """
 STOP_WORDS = frozenset(COMMON.split())
 ENDING_IN_IE = frozenset(("brownies", "calories", "cookies", "hoodies", "movies", "rookies", "selfies", "smoothies", "veggies", "zombies"))
