@@ -46,14 +46,14 @@ def own_history(
             parts[key].append((score, evidence))
             signals[key][kind] = score
     for key, said in spoken(around.words, index).items():
-        signals[key].update(words=said.near, phrases=log1p(said.times))
+        signals[key].update(words=said.near, name=log1p(said.name), about=log1p(said.about))
         parts[key].append((word_score(said), OwnWords(said.term, said.count)))
     return [strongest(key, found, signals[key]) for key, found in parts.items()]
 
 
 def word_score(said: Spoken) -> float:
-    """x / (1 + x) of x = log(1 + times that phrases of the campaign were said) + nearness of the words / 4, in (0, 1)."""
-    amount = log1p(said.times) + said.near / 4
+    """x / (1 + x), in (0, 1), of x = log(1 + times that phrases of the name were said) + half that of other phrases + nearness / 4."""
+    amount = log1p(said.name) + log1p(said.about) / 2 + said.near / 4
     return amount / (1 + amount)
 
 

@@ -67,49 +67,65 @@ def campaign_text(campaign: Campaign) -> str:
 
 
 class CampaignTerms(Struct, frozen=True):
-    """What a campaign's text is made of: its distinct words, and its phrases, of which a single word between two marks is one too."""
+    """What a campaign's texts are made of: all distinct words, the phrases of its name, and those of description and category.
+
+    A single word between two punctuation marks is a phrase too.
+    """
 
     words: frozenset[str]
-    phrases: frozenset[str]
+    name: frozenset[str]
+    about: frozenset[str]
 
 
 @lru_cache(maxsize=65_536)
-def campaign_terms(text: str) -> CampaignTerms:
-    parts = [words_of(part) for part in PHRASE_END.split(text)]
-    return CampaignTerms(
-        words=frozenset(word for words in parts for word in words),
-        phrases=frozenset(" ".join(words) for words in parts if 0 < len(words) <= PHRASE_WORDS),
-    )
+def campaign_terms(name: str, about: str) -> CampaignTerms:
+    """The terms of a campaign by that name; `about` is what else is told of it."""
+    named, told = phrases_of(name), phrases_of(about)
+    return CampaignTerms(words=frozenset(words_of(f"{name} {about}")), name=named, about=told - named)
+
+
+def phrases_of(text: str) -> frozenset[str]:
+    """The distinct phrases of one to six words of a text."""
+    parts = (words_of(part) for part in PHRASE_END.split(text))
+    return frozenset(" ".join(words) for words in parts if 0 < len(words) <= PHRASE_WORDS)
 
 
 class WordIndex(Struct, frozen=True):
     """Word → {campaign_id: weight}, the weights of a campaign's words being of length 1; phrase → the campaigns that have it."""
 
     words: dict[str, dict[str, float]]
-    phrases: dict[str, list[str]]
+    name: dict[str, list[str]]
+    about: dict[str, list[str]]
 
 
 class Spoken(Struct, frozen=True):
-    """What a customer's own words say of a campaign: how `near` its words are by rarity, and how many `times` its phrases were said.
+    """What a customer's own words say of a campaign.
 
-    `term` is the phrase in common that was said most, or the word that makes most of the nearness where no phrase is, said
-    in `count` messages.
+    `near` is how near its words are by rarity; `name` and `about` are how often phrases of its name and of what else is told
+    of it were said. `term` is the phrase of the name that was said most, or else the word that makes most of the nearness,
+    said in `count` messages.
     """
 
     near: float
-    times: int
+    name: int
+    about: int
     term: str
     count: int
 
 
 def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
     """The index over these campaigns. A word weighs log(1 + campaigns / campaigns that have it): what all of them have says little."""
-    terms = {key: campaign_terms(campaign_text(campaign)) for key, campaign in campaigns.items()}
-    phrases: dict[str, list[str]] = defaultdict(list)
+    terms = {
+        key: campaign_terms(campaign.name, ". ".join(part for part in (campaign.description, campaign.category) if part))
+        for key, campaign in campaigns.items()
+    }
     having: dict[str, int] = defaultdict(int)
+    name: dict[str, list[str]] = defaultdict(list)
+    about: dict[str, list[str]] = defaultdict(list)
     for key, held in terms.items():
-        for phrase in held.phrases:
-            phrases[phrase].append(key)
+        for index, phrases in ((name, held.name), (about, held.about)):
+            for phrase in phrases:
+                index[phrase].append(key)
         for word in held.words:
             having[word] += 1
     rarity = {word: log(1 + len(campaigns) / count) for word, count in having.items()}
@@ -118,16 +134,17 @@ def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
         length = sqrt(sum(sorted(rarity[word] ** 2 for word in held.words)))
         for word in held.words:
             words[word][key] = rarity[word] / length
-    return WordIndex(dict(words), dict(phrases))
+    return WordIndex(dict(words), dict(name), dict(about))
 
 
 def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
     """What the customer's own words and phrases say of each campaign that has one of them.
 
-    `near` sums weight x log(1 + count) over the words in common, `times` the counts of the phrases in common.
+    Nearness sums weight x log(1 + count) over the words in common, the others sum the counts of the phrases in common.
     """
     near: dict[str, float] = defaultdict(float)
-    times: dict[str, int] = defaultdict(int)
+    name: dict[str, int] = defaultdict(int)
+    about: dict[str, int] = defaultdict(int)
     best: dict[str, tuple[bool, float, WordTie]] = {}
     for tie in ties:
         for key, weight in index.words.get(tie.word, {}).items():
@@ -135,8 +152,11 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
             near[key] += part
             if key not in best or (False, part) > best[key][:2]:
                 best[key] = (False, part, tie)
-        for key in index.phrases.get(tie.word, ()):
-            times[key] += tie.count
+        for key in index.name.get(tie.word, ()):
+            name[key] += tie.count
             if key not in best or (True, tie.count) > best[key][:2]:
                 best[key] = (True, tie.count, tie)
-    return {key: Spoken(near.get(key, 0.0), times.get(key, 0), tie.word, tie.count) for key, (_, _, tie) in best.items()}
+        for key in index.about.get(tie.word, ()):
+            about[key] += tie.count
+            best.setdefault(key, (False, 0.0, tie))
+    return {key: Spoken(near.get(key, 0.0), name.get(key, 0), about.get(key, 0), tie.word, tie.count) for key, (_, _, tie) in best.items()}

@@ -43,7 +43,7 @@ def test_a_campaign_is_proposed_by_the_words_that_it_shares_with_the_customer() 
     around = Surroundings(words=(WordTie("blue pen", 3, 0), WordTie("pen", 5, 0), WordTie("sea", 9, 0)))
     found = proposed(around, TENTS, PENS)
     assert {key: each.evidence for key, each in found.items()} == {"pens": OwnWords("blue pen", 3)}
-    assert found["pens"].signals["phrases"] > 0
+    assert found["pens"].signals["name"] > 0
     assert found["pens"].signals["words"] > 0
 
 
