@@ -22,8 +22,9 @@ up: $(PLATFORM)
 
 install: $(PLATFORM)
 
+# Two workers, each with engines of its own; a file's tests stay together, and the longest files come first.
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-servers: $(TOOLS)
 	@test -n "$$CAMPAIGNS_MONGO_URL$$CAMPAIGNS_MILVUS_URL$$CAMPAIGNS_NEO4J_URL$$CAMPAIGNS_REDIS_URL" \

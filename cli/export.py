@@ -15,7 +15,7 @@ from stores.graph import Graph
 from stores.intake import decode_file, pending
 from stores.metrics import Metrics
 from stores.quarantine import Quarantined
-from stores.records import ID_PATTERN, CustomerTies, Json, Record, Tally, iso
+from stores.records import ID_PATTERN, CustomerTies, Json, Profile, Record, Tally, iso
 from stores.settings import Settings
 from stores.sql import open_engine
 from stores.suppression import owners_in
@@ -35,6 +35,7 @@ class Said(Struct, frozen=True, kw_only=True):
     intent: str | None
     channel: str | None
     session_id: str | None
+    profile: Profile | None
     extra: dict[str, Json]
 
 

@@ -156,13 +156,18 @@ class Sample:
             ({"order_no": f"LL-{rng.randint(10_000, 99_999)}"}, {"rating": rng.randint(1, 5)}, {"device": {"os": "android", "app": "4.2"}})
         )
 
-    def finished(self) -> list[Row]:
-        """All rows in order of time, numbered, with readable times."""
-        self.rows.sort(key=lambda row: (row["at"], row["user_id"], str(row.get("event")), str(row.get("campaign_id"))))
+    def finished(self, profiles: list[Row]) -> list[Row]:
+        """All rows in order of time, with readable times; those that have no id yet are numbered."""
+        self.rows.sort(key=order)
+        numbered = [{"message_id": f"s_{number:04}"} | row for number, row in enumerate(self.rows, 1)]
         return [
-            {"message_id": f"s_{number:04}", "user_id": row.pop("user_id"), "timestamp": f"{row.pop('at'):%Y-%m-%dT%H:%M:%SZ}"} | row
-            for number, row in enumerate(self.rows, 1)
+            {name: row.pop(name) for name in ("message_id", "user_id")} | {"timestamp": f"{row.pop('at'):%Y-%m-%dT%H:%M:%SZ}"} | row
+            for row in sorted(numbered + profiles, key=order)
         ]
+
+
+def order(row: Row) -> tuple[object, ...]:
+    return row["at"], row["user_id"], str(row.get("event")), str(row.get("campaign_id"))
 
 
 def framed(template: str, rng: random.Random, *, complaint: bool, talkative: float, first: bool) -> str:
@@ -258,6 +263,22 @@ def first_customer() -> list[Row]:
     return [{"user_id": "u_001", **row, "at": datetime.fromisoformat(f"{row['at']}Z")} for row in said + did]
 
 
+def profiles(customers: list[Customer]) -> list[Row]:
+    """What customers told about themselves: consent where they care for coffee, the dog where they have one; u_064 asked for quiet."""
+    rows: list[Row] = [profile("u_001", 2, consent={"email": True, "sms": False}, attributes={"tier": "gold"})]
+    for number, customer in enumerate(customers):
+        if "camp kitchen" in customer.interests or number % 3 == 0:
+            rows.append(profile(customer.user_id, 1 + number % 5, consent={"email": True, "app": number % 2 == 0}))
+        if "dogs" in customer.interests:
+            rows.append(profile(customer.user_id, 3 + number % 5, attributes={"pet": "dog"}))
+    return [*rows, profile("u_064", 70, suppressed=True)]
+
+
+def profile(user_id: str, day: int, **said: object) -> Row:
+    told = START + timedelta(days=day, hours=10, minutes=int(user_id[2:]) % 60)
+    return {"message_id": f"p_{user_id[2:]}_{day:02}", "user_id": user_id, "at": told, "event": "profile"} | said
+
+
 def campaigns() -> list[Row]:
     return [
         {
@@ -278,9 +299,11 @@ def campaigns() -> list[Row]:
 def main(folder: Path) -> None:
     sample = Sample()
     sample.rows = first_customer()
+    customers = []
     for number in range(2, CUSTOMERS + 1):
-        sample.live(Customer(number, sample.rng))
-    for name, rows in (("sample_conversations.json", sample.finished()), ("campaigns.json", campaigns())):
+        customers.append(Customer(number, sample.rng))
+        sample.live(customers[-1])
+    for name, rows in (("sample_conversations.json", sample.finished(profiles(customers))), ("campaigns.json", campaigns())):
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
         (folder / name).write_text(f"[\n{lines}\n]\n", encoding="utf-8", newline="\n")
 

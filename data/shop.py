@@ -317,8 +317,10 @@ CAMPAIGN_SETTINGS = {
     "c_101": {"priority": 5, "starts_at": "2026-05-15T00:00:00Z"},
     "c_105": {"channels": ["email", "store"]},
     "c_110": {"priority": 2},
+    "c_112": {"audience": {"attributes": {"pet": ["dog"]}}},
     "c_113": {"starts_at": "2026-05-01"},
-    "c_116": {"channels": ["email", "app", "sms"], "repeatable": True},
+    "c_114": {"caps": [{"impressions": 3, "period_hours": 168}]},
+    "c_116": {"channels": ["email", "app", "sms"], "repeatable": True, "requires_consent": ["email", "app", "sms"]},
     "c_117": {"status": "ended", "ends_at": "2026-06-21T00:00:00Z"},
     "c_118": {"status": "paused", "channels": ["web", "store"], "places": 12},
 }

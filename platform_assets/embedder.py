@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -147,6 +147,12 @@ def _from_hub(name: str) -> Path:
 
 
 def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:  # the weights are asked for more than once a run, and are large
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

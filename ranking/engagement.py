@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.words import terms_of
-from stores.records import DAY_MS, CustomerTies, Event, Record, Tally
+from stores.records import DAY_MS, MOST_IMPRESSION_TIMES, CustomerTies, Event, Profile, Record, Tally
 
 WORDS_KEPT = 600
 
@@ -36,9 +37,20 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
     """One customer's ties from all of their records, in any order.
 
     Engagement and intents come from what the customer said and did, never from an agent's records. A dismissal or a
-    conversion counts whoever noted it: a no must not get lost. Mailings are exposure and stay out of the graph.
+    conversion counts whoever noted it: a no must not get lost. Of mailings only the groups are kept: they are exposure.
     """
-    ties = CustomerTies(user_id=user_id, engaged_with={}, shown={}, dismissed={}, converted={}, expressed={})
+    records = list(records)
+    mailed = {record.group for record in records if record.event == "mailing" and record.group}
+    ties = CustomerTies(
+        user_id=user_id,
+        engaged_with={},
+        shown={},
+        dismissed={},
+        converted={},
+        expressed={},
+        profile=profile_of(records),
+        mailed=tuple(sorted(mailed)),
+    )
     for record in records:
         note(ties, record, weights=weights)
     return ties
@@ -49,6 +61,10 @@ def note(ties: CustomerTies, record: Record, *, weights: EngagementWeights) -> N
     marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
     if record.campaign_id and record.event in marks:
         add(marks[record.event], record.campaign_id, record, 0.0)
+    if record.campaign_id and record.event == "impression":
+        seen = ties.shown[record.campaign_id]
+        times_ms = tuple(sorted((*seen.times_ms, record.timestamp_ms))[-MOST_IMPRESSION_TIMES:])
+        ties.shown[record.campaign_id] = replace(seen, times_ms=times_ms)
     if record.role != "customer" or record.event not in ("message", "click", "conversion"):
         return
     weight = weight_of(record.event, record.intent, weights=weights)
@@ -58,10 +74,26 @@ def note(ties: CustomerTies, record: Record, *, weights: EngagementWeights) -> N
         add(ties.expressed, record.intent, record, 0.0)
 
 
+def profile_of(records: Iterable[Record]) -> Profile:
+    """What was stated of a customer last, field by field: consent by channel, suppression, each attribute.
+
+    Of two statements of one moment that with the greater message_id counts, so that the order they came in does not.
+    """
+    consent: dict[str, bool] = {}
+    attributes: dict[str, str] = {}
+    suppressed: bool | None = None
+    stated = ((record.timestamp_ms, record.message_id, record.profile) for record in records if record.profile is not None)
+    for _, _, said in sorted(stated, key=lambda each: each[:2]):
+        consent.update(said.consent)
+        attributes.update(said.attributes)
+        suppressed = suppressed if said.suppressed is None else said.suppressed
+    return Profile(consent=consent, suppressed=suppressed, attributes=attributes)
+
+
 def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> None:
     """Counts one record towards the tally at `key`."""
     seen = tallies.get(key, Tally(count=0, weight=0.0, last_at_ms=record.timestamp_ms))
-    tallies[key] = Tally(count=seen.count + 1, weight=seen.weight + weight, last_at_ms=max(seen.last_at_ms, record.timestamp_ms))
+    tallies[key] = replace(seen, count=seen.count + 1, weight=seen.weight + weight, last_at_ms=max(seen.last_at_ms, record.timestamp_ms))
 
 
 def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:

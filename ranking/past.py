@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from ranking.engagement import EngagementWeights, most_used, note, note_words, user_vector, weight_of
+from ranking.engagement import EngagementWeights, most_used, note, note_words, profile_of, user_vector, weight_of
 from ranking.recommend import Customer
 from ranking.words import campaign_text
 from stores.evidence import (
@@ -54,6 +54,7 @@ class Known:
         self.words: dict[str, Tally] = {}
         self.channels: dict[str, int] = {}
         self.groups: set[str] = set()
+        self.statements: list[Record] = []
         self.vectors: list[Vector] = []
         self.spoke_at_ms: list[int] = []
 
@@ -70,6 +71,7 @@ class Known:
             expressed=dict(ties.expressed),
         )
         other.words, other.channels, other.groups = dict(self.words), dict(self.channels), set(self.groups)
+        other.statements = list(self.statements)
         other.vectors, other.spoke_at_ms = list(self.vectors), list(self.spoke_at_ms)
         return other
 
@@ -79,6 +81,8 @@ class Known:
         note_words(self.words, record)
         if record.event == "mailing" and record.group:
             self.groups.add(record.group)
+        if record.profile is not None:
+            self.statements.append(record)
         if record.channel and engages(record, conditions.weights):
             self.channels[record.channel] = self.channels.get(record.channel, 0) + 1
         if record.speaks and vector is not None:
@@ -240,6 +244,8 @@ class Past:
             intents=tuple(tie for intent, tally in known.ties.expressed.items() for tie in self._attracted(intent, tally.count, known)),
             words=tuple(WordTie(word, tally.count, tally.last_at_ms) for word, tally in most_used(known.words).items()),
             channels=dict(sorted(known.channels.items())),
+            profile=profile_of(known.statements),
+            mailed=tuple(sorted(known.groups)),
         )
         return Customer(user_id=user_id, known=True, vector=vector, neighbours=neighbours, surroundings=around)
 
@@ -318,6 +324,7 @@ def own_ties(ties: CustomerTies) -> tuple[OwnTie, ...]:
                 weight=engaged.weight,
                 last_at_ms=engaged.last_at_ms,
                 shown=shown.count,
+                shown_at_ms=shown.times_ms,
                 dismissed_at_ms=dismissed.last_at_ms,
                 converted_at_ms=converted.last_at_ms,
             )

@@ -19,7 +19,7 @@ Order = Callable[[Scene], list[str]]
 def order_of(scene: Scene, model: RankingModel, *, tuning: Tuning) -> list[str]:
     """The candidates as `recommend` gives them under this model."""
     lineup = replace(scene.lineup, model=model)
-    return [each.campaign_id for each in placed(scene.customer, lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)]
+    return [each.campaign_id for each in placed(lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)]
 
 
 def by_source(source: str) -> Order:

@@ -60,6 +60,11 @@ def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel) -> s
             return f"You responded {times(count)} by {channel}, and {name} comes that way."
 
 
+def nothing_else(campaign_id: str, campaigns: Mapping[str, Campaign]) -> str:
+    """Why a fallback campaign is shown."""
+    return f"{named(campaign_id, campaigns)} is what we have for everybody: nothing else may be offered to you now."
+
+
 def popular(name: str, customers: int, exposed: int) -> str:
     if not customers:
         return f"{name} is open to you; nobody has responded to it yet."

@@ -1,18 +1,20 @@
 """Evidence in, ranked recommendations with reasons out: the one function that serving and evaluation both call."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from ranking.diversity import diversified
+from ranking.eligibility import Policy, Standing, allowed, fallbacks, restricted, standing
 from ranking.fusion import Fused, Place, Ranked, ranked
+from ranking.holdout import held_out
 from ranking.model import RRF, RankingModel, contribution, fused
 from ranking.own_history import Trait, by_trait, own_history
 from ranking.popularity import Lately, engagement, kind_rates, lately
-from ranking.reasons import reason
-from ranking.rules import next_change_ms, running, settled_ids
+from ranking.reasons import nothing_else, reason
+from ranking.rules import next_change_ms, running
 from ranking.sources import (
     ENGAGEMENT,
     GRAPH,
@@ -32,13 +34,17 @@ from stores.records import Campaign
 
 
 class Tuning(Struct, frozen=True, kw_only=True):
-    """What ranking can be tuned by. A source without a weight weighs 1; `diversity` 0 leaves the order as it is scored."""
+    """What ranking can be tuned by. A source without a weight weighs 1; `diversity` 0 leaves the order as it is scored.
+
+    `policy` are the rules that hold for all campaigns.
+    """
 
     fusion_k: int = 60
     rate_prior_exposures: float = 20.0
     engagement_half_life_days: float = 14.0
     source_weights: dict[str, float] = {}
     diversity: float = 0.0
+    policy: Policy = Policy()
 
 
 class Offering(Struct, frozen=True, kw_only=True):
@@ -51,18 +57,22 @@ class Offering(Struct, frozen=True, kw_only=True):
 
 
 class Lineup(Struct, frozen=True, kw_only=True):
-    """What may be offered to anyone from one moment until `until_ms` (None: for good), made once for many customers.
+    """What may be offered to anyone from `now_ms` until `until_ms` (None: for good), made once for many customers.
 
     `recent` is what campaigns did lately. `popular` ranks all of `offered` by engagement; `leaders` are the same in the order
-    in which the model scores them where nothing else speaks for a campaign.
+    in which the model scores them where nothing else speaks for a campaign. `restricted` are those that ask something of a
+    customer. `fallbacks` may be offered where nothing of `offered` may, the first of them first.
     """
 
     catalogue: Catalogue
     offering: Offering
+    fallbacks: dict[str, Campaign]
+    restricted: frozenset[str]
     recent: dict[str, Lately]
     popular: list[Ranked]
     leaders: list[Ranked]
     model: RankingModel
+    now_ms: int
     until_ms: int | None
 
     @property
@@ -102,7 +112,9 @@ def lineup(catalogue: Catalogue, *, now_ms: int, tuning: Tuning, model: RankingM
 
     What the lineup `before` made of the same campaigns is taken over.
     """
-    offered = running(catalogue.campaigns, now_ms=now_ms)
+    runs = running(catalogue.campaigns, now_ms=now_ms)
+    held_back = {key: runs[key] for key in fallbacks(runs)}
+    offered = {key: campaign for key, campaign in runs.items() if key not in held_back}
     same = before is not None and before.offered == offered and before.catalogue.vectors is catalogue.vectors
     recent = lately(catalogue.days, newest_ms=catalogue.newest_ms, half_life_days=tuning.engagement_half_life_days)
     rates = engagement(
@@ -117,10 +129,13 @@ def lineup(catalogue: Catalogue, *, now_ms: int, tuning: Tuning, model: RankingM
     return Lineup(
         catalogue=catalogue,
         offering=before.offering if before is not None and same else offering(offered, catalogue.vectors),
+        fallbacks=held_back,
+        restricted=restricted(runs),
         recent=recent,
         popular=popular,
         leaders=leaders(popular, model),
         model=model,
+        now_ms=now_ms,
         until_ms=next_change_ms(catalogue.campaigns.values(), now_ms=now_ms),
     )
 
@@ -132,46 +147,52 @@ def leaders(popular: list[Ranked], model: RankingModel) -> list[Ranked]:
     return sorted(popular, key=lambda each: (-contribution(ENGAGEMENT, each, model), each.candidate.campaign_id))
 
 
-def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning, among: Container[str] | None = None) -> list[Recommended]:
-    """The best `limit` campaigns for one customer, best first. A customer never heard of gets what is popular.
+def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning, who: Standing | None = None) -> list[Recommended]:
+    """The best `limit` campaigns for one customer, best first. One never heard of, or held out, gets what is popular.
 
-    Rules go first: what this customer may not be offered is no candidate, and neither is what is not `among` those asked for.
+    Rules go first: what this customer may not be offered is no candidate. `who` is the customer as the rules see them, at
+    the lineup's moment unless it is given. Where nothing may be offered, a fallback campaign is.
     """
-    found = placed(customer, lineup, rankings(customer, lineup, limit=limit, among=among), limit=limit, tuning=tuning)
+    who = who or standing(customer.surroundings, now_ms=lineup.now_ms, policy=tuning.policy)
+    offered = allowed(lineup.offered, lineup.restricted, who)
+    if not offered:
+        return fallback(lineup, who)
+    personalised = customer.known and not held_out(customer.user_id, tuning.policy)
+    found = rankings(customer, lineup, offered, limit=limit, personalised=personalised)
     campaigns = lineup.catalogue.campaigns
     return [
         Recommended(best.campaign_id, best.score, reason(best.campaign_id, best.places, campaigns, known=customer.known), best.places)
-        for best in found
+        for best in placed(lineup, found, limit=limit, tuning=tuning)
     ]
 
 
-def placed(customer: Customer, lineup: Lineup, found: Mapping[str, Sequence[Ranked]], *, limit: int, tuning: Tuning) -> list[Fused]:
-    """The sources' rankings as the one that is served: fused the way of the lineup's model, then made diverse if that is asked for."""
-    weights = tuning.source_weights if customer.known else {}
-    best = fused(found, lineup.model, k=tuning.fusion_k, weights=weights)
-    return diversified(best, lineup.offered, lineup.offering.texts, limit=limit, diversity=tuning.diversity)
+def fallback(lineup: Lineup, who: Standing) -> list[Recommended]:
+    """The first fallback campaign that this customer may be offered, with a score of 0, for nothing speaks for it; or nothing."""
+    named = lineup.catalogue.campaigns
+    found = allowed(lineup.fallbacks, lineup.restricted, who)
+    return [Recommended(key, 0.0, nothing_else(key, named), ()) for key in found][:1]
 
 
-def rankings(customer: Customer, lineup: Lineup, *, limit: int, among: Container[str] | None = None) -> dict[str, list[Ranked]]:
-    """Each source's ranking of what this customer may be offered, best first.
+def rankings(
+    customer: Customer, lineup: Lineup, offered: Mapping[str, Campaign], *, limit: int, personalised: bool = True
+) -> dict[str, list[Ranked]]:
+    """Each source's ranking of what is `offered` to this customer, best first; engagement's alone where it is not `personalised`.
 
     Of the campaigns that only their engagement speaks for, the `limit` that lead by it are enough: no other can reach the
     first `limit` places.
     """
-    allowed = allowed_to(customer, lineup, among=among)
-    found = {source: ranked(some, allowed) for source, some in personal(customer, lineup).items()}
+    found = {source: ranked(some, offered) for source, some in personal(customer, lineup).items()} if personalised else {}
     proposed = {each.candidate.campaign_id for some in found.values() for each in some}
-    leading = [each for each in lineup.leaders if each.candidate.campaign_id in allowed]
+    leading = [each for each in lineup.leaders if each.candidate.campaign_id in offered]
     found[ENGAGEMENT] = leading[:limit] + [each for each in leading[limit:] if each.candidate.campaign_id in proposed]
     return found
 
 
-def allowed_to(customer: Customer, lineup: Lineup, *, among: Container[str] | None = None) -> dict[str, Campaign]:
-    """What may be offered to this customer: of the lineup, what the customer has not settled, and what is asked for."""
-    out = settled_ids(customer.surroundings.own, lineup.offered)
-    if not out and among is None:
-        return lineup.offered
-    return {key: campaign for key, campaign in lineup.offered.items() if key not in out and (among is None or key in among)}
+def placed(lineup: Lineup, found: Mapping[str, Sequence[Ranked]], *, limit: int, tuning: Tuning) -> list[Fused]:
+    """The sources' rankings as the one that is served: fused the way of the lineup's model, then made diverse if that is asked for."""
+    weights = tuning.source_weights if found.keys() - {ENGAGEMENT} else {}
+    best = fused(found, lineup.model, k=tuning.fusion_k, weights=weights)
+    return diversified(best, lineup.offered, lineup.offering.texts, limit=limit, diversity=tuning.diversity)
 
 
 def personal(customer: Customer, lineup: Lineup) -> dict[str, list[Candidate]]:

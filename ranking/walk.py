@@ -8,6 +8,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ranking.cases import Case
+from ranking.eligibility import allowed, standing
 from ranking.fusion import Ranked
 from ranking.past import Conditions, Past
 from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
@@ -57,8 +58,10 @@ def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
         if now is None or now[0] != case.at_ms:
             now = case.at_ms, lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, before=now[1] if now else None)
         customer = past.customer(case.user_id, since=case.since)
+        who = standing(customer.surroundings, now_ms=case.at_ms, policy=archive.tuning.policy)
         among = case.candidates if case.candidates is not None else reachable(case, now[1], past)
-        found = rankings(customer, now[1], limit=len(now[1].offered), among=among)
+        offered = {key: campaign for key, campaign in allowed(now[1].offered, now[1].restricted, who).items() if key in among}
+        found = rankings(customer, now[1], offered, limit=len(offered))
         candidates = frozenset(each.candidate.campaign_id for some in found.values() for each in some)
         if (truth := case.truth & candidates) and len(candidates) > 1:
             yield Scene(

@@ -17,7 +17,8 @@ from ranking.recommend import Tuning
 from retrieval.erasing import Erasing
 from retrieval.generation import Generations
 from retrieval.health import Probes
-from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue
+from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, UnknownCampaign
+from retrieval.question import policy_of
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
 from stores.cache import CacheReader
@@ -35,7 +36,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-EXPECTED: set[int | type[Exception]] = {400, 404, 405, NoRelease, Overdue, Unavailable}
+EXPECTED: set[int | type[Exception]] = {400, 404, 405, NoRelease, Overdue, Unavailable, UnknownCampaign}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
@@ -46,6 +47,7 @@ log = logging.getLogger("retrieval")
 def create_app(settings: Settings | None = None) -> Litestar:
     """The API. Settings come from the environment unless they are given; no store needs to be up for this."""
     settings = settings or load_settings(os.environ)
+    policy_of(settings)  # a group without its secret is said at once, not to the first customer
 
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
@@ -78,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]]:
     """Everything that answers are made with, closed in order at the end."""
-    tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
+    tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures, policy=policy_of(settings))
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
     generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)

@@ -27,6 +27,10 @@ class Overdue(Exception):
     """The answer took longer than it may."""
 
 
+class UnknownCampaign(Exception):
+    """There is no campaign of this id in the release that is answered from."""
+
+
 def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[Problem]:
     return Response(problem, status_code=problem.status, media_type=PROBLEM_JSON, headers=dict(headers or {}))
 
@@ -61,6 +65,12 @@ def overdue(_: Request[Any, Any, Any], exc: Overdue) -> Response[Problem]:
     return unavailable(str(exc))
 
 
+def unknown_campaign(_: Request[Any, Any, Any], exc: UnknownCampaign) -> Response[Problem]:
+    """404. The id has passed the pattern of ids, so it may be repeated."""
+    status = HTTPStatus.NOT_FOUND
+    return answer(Problem(title=status.phrase, status=status, detail=f"there is no campaign {exc}"))
+
+
 def store_failed(_: Request[Any, Any, Any], exc: StoreError) -> Response[Problem]:
     """503 that names the store; what the store said goes to the log, for it may hold addresses."""
     log.warning("503: %s", exc)
@@ -78,11 +88,13 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     HTTPException: refused,
     NoRelease: no_release,
     Overdue: overdue,
+    UnknownCampaign: unknown_campaign,
     StoreError: store_failed,
     Exception: failed,
 }
 
 BAD_REQUEST = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="A parameter is malformed or unknown", generate_examples=False)
+NOT_FOUND = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="There is no such campaign", generate_examples=False)
 UNAVAILABLE = ResponseSpec(
     Problem,
     media_type=PROBLEM_JSON,

@@ -12,7 +12,8 @@ What is answered when a store does not answer (`X-Degraded` names it; such answe
 | SQL                | the same: its catalogue is in memory, and only a new release makes it read again                  |
 | before any release | 503 "no release yet"; the same stores down before one was ever loaded: 503 naming the store       |
 
-An answer from an older release is checked against the rules of this moment before it is given.
+An answer from an older release is checked against the rules of this moment before it is given: what does not run is left
+out, and so is what asks something of the customer, which nobody can tell then.
 
 A customer who is being forgotten is answered like one never heard of, whatever the stores still hold. Redis says so with
 the customer's epoch; where it has none, MongoDB is asked, at most once a second, while the other stores are.
@@ -20,24 +21,23 @@ the customer's epoch; where it has none, MongoDB is asked, at most once a second
 
 import asyncio
 import logging
+import secrets
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from ranking.eligibility import NO_FILTERS, Filters, Standing, standing, until_ms
+from ranking.holdout import held_out
 from ranking.recommend import Customer, Recommended, Tuning, recommend
 from retrieval.erasing import Erasing
+from retrieval.explaining import Reveal, explained
 from retrieval.flights import Flights
 from retrieval.generation import Generation, Generations
-from retrieval.problems import Overdue
-from retrieval.schemas import (
-    ExplainedRecommendation,
-    ExplainedRecommendations,
-    Recommendation,
-    Recommendations,
-    RetrievalSource,
-    SourcePlace,
-)
+from retrieval.problems import Overdue, UnknownCampaign
+from retrieval.question import Question, digest_of, query_of
+from retrieval.schemas import Recommendation, Recommendations, RetrievalSource
+from retrieval.why_not import why_not
 from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
 from stores.evidence import CAMPAIGNS_EACH, Neighbour
@@ -49,6 +49,9 @@ UNKNOWN_TTL_S = 60
 """Anybody can make up ids of unknown customers: their answers leave the cache soon."""
 
 CacheStatus = Literal["hit", "miss", "stale", "bypass"]
+
+EVERYTHING = 2**31
+"""As many campaigns as there are."""
 
 log = logging.getLogger("retrieval")
 
@@ -67,6 +70,7 @@ class Computed(Struct, frozen=True, kw_only=True):
 
     generation: Generation
     customer: Customer
+    who: Standing
     ranking: list[Recommended]
     missing: tuple[str, ...]
     erased: bool = False
@@ -93,10 +97,16 @@ class Recommender:
         self._generations = generations
         self._settings = settings
         self._tuning = tuning
+        self._policy = digest_of(tuning.policy)
+        self._pseudonym_key = settings.pseudonym_key.encode() or secrets.token_bytes(32)
         self._turns = asyncio.Semaphore(settings.max_concurrent_answers)
         self._flights: Flights[Answer] = Flights()
 
-    async def answer(self, user_id: str, *, limit: int) -> Answer:
+    def holds_out(self, user_id: str) -> bool:
+        """Whether the customer is of the holdout group and gets the control answer."""
+        return held_out(user_id, self._tuning.policy)
+
+    async def answer(self, user_id: str, *, limit: int, filters: Filters = NO_FILTERS) -> Answer:
         """The customer's `limit` best campaigns.
 
         Raises:
@@ -104,24 +114,52 @@ class Recommender:
             StoreError: a store does not answer, nothing sound can be said without it, and the cache holds nothing either.
             Overdue: it took too long.
         """
-        query = str(limit)
+        asked = Question(user_id=user_id, limit=limit, filters=filters)
+        query = query_of(asked, self._policy)
         view = await self._view(user_id, query)
         if (hit := self._fresh(view)) is not None:
             return hit
         key = (user_id, query, view and (view.release, view.epoch))
         try:
-            return await self._flights.join(key, lambda: self._fly(user_id, limit, view))
+            return await self._flights.join(key, lambda: self._fly(asked, query, view))
         except (StoreError, Overdue) as exc:
             if view is None or view.entry is None or view.entry.epoch != view.epoch:
                 raise
             log.warning("%s: an older answer is given", exc)
             return self._stale(view.entry, exc)
 
-    async def explain(self, user_id: str, *, limit: int) -> Answer:
-        """The same ranking with all of its evidence, computed anew and not cached. Raises what `answer` raises."""
-        view = await self._view(user_id, str(limit))
-        computed = await self._compute(user_id, limit, view)
-        body = msgspec.json.encode(explained(computed))
+    async def explain(self, user_id: str, *, limit: int, filters: Filters = NO_FILTERS, reveal: bool = False) -> Answer:
+        """The same ranking with all of its evidence, computed anew and not cached; other customers' ids only with `reveal`.
+
+        Raises what `answer` raises.
+        """
+        asked = Question(user_id=user_id, limit=limit, filters=filters)
+        computed = await self._compute(asked, await self._view(user_id, query_of(asked, self._policy)))
+        body = explained(
+            computed.customer,
+            computed.ranking,
+            computed.generation.lineup,
+            who=computed.who,
+            holdout=self.holds_out(user_id),
+            reveal=Reveal(plain=reveal, key=self._pseudonym_key),
+        )
+        return self._uncached(computed, msgspec.json.encode(body))
+
+    async def why_not(self, user_id: str, campaign_id: str, *, filters: Filters = NO_FILTERS) -> Answer:
+        """Where one campaign stands for the customer, or what keeps it from them, computed anew and not cached.
+
+        Raises what `answer` raises, and:
+            UnknownCampaign: there is no campaign of this id.
+        """
+        asked = Question(user_id=user_id, limit=EVERYTHING, filters=filters)
+        computed = await self._compute(asked, await self._view(user_id, query_of(asked, self._policy)))
+        lineup = computed.generation.lineup
+        if campaign_id not in lineup.catalogue.campaigns:
+            raise UnknownCampaign(campaign_id)
+        body = why_not(campaign_id, computed.customer, computed.ranking, lineup, who=computed.who, holdout=self.holds_out(user_id))
+        return self._uncached(computed, msgspec.json.encode(body))
+
+    def _uncached(self, computed: Computed, body: bytes) -> Answer:
         return Answer(body=body, release=computed.generation.release.number, cache="bypass", missing=computed.missing)
 
     async def close(self) -> None:
@@ -143,25 +181,26 @@ class Recommender:
         return Answer(body=view.entry.body, release=view.entry.release, cache="hit")
 
     def _stale(self, entry: Entry, exc: StoreError | Overdue) -> Answer:
-        """An older answer without what may no longer be offered at this moment."""
+        """An older answer without what may no longer be offered at this moment, and what asks for more than is known now."""
         body, held = entry.body, self._generations.held
         if held is not None:
             old = msgspec.json.decode(body, type=Recommendations)
-            offered = self._generations.as_of_now(held).lineup.offered
-            kept = [each for each in old.recommendations if each.campaign_id in offered]
+            lineup = self._generations.as_of_now(held).lineup
+            sound = (lineup.offered.keys() | lineup.fallbacks.keys()) - lineup.restricted
+            kept = [each for each in old.recommendations if each.campaign_id in sound]
             body = msgspec.json.encode(msgspec.structs.replace(old, recommendations=kept))
         return Answer(body=body, release=entry.release, cache="stale", missing=(exc.store,) if isinstance(exc, StoreError) else ())
 
-    async def _fly(self, user_id: str, limit: int, view: CacheView | None) -> Answer:
+    async def _fly(self, asked: Question, query: str, view: CacheView | None) -> Answer:
         """Computes one answer for everybody who waits for it, and caches it."""
         if view is not None:
             # Whoever read the cache before the last flight landed comes here after it: the answer may be there by now.
-            view = await self._view(user_id, str(limit))
+            view = await self._view(asked.user_id, query)
             if (hit := self._fresh(view)) is not None:
                 return hit
-        computed = await self._compute(user_id, limit, view)
+        computed = await self._compute(asked, view)
         if view is not None and not computed.missing:
-            await self._keep(user_id, limit, view, computed)
+            await self._keep(asked.user_id, query, view, computed)
         return Answer(
             body=msgspec.json.encode(shown(computed, "computed")),
             release=computed.generation.release.number,
@@ -169,16 +208,17 @@ class Recommender:
             missing=computed.missing,
         )
 
-    async def _compute(self, user_id: str, limit: int, view: CacheView | None) -> Computed:
+    async def _compute(self, asked: Question, view: CacheView | None) -> Computed:
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s), self._turns:
                 generation = await self._generations.current((view.release or 0) if view else None)
-                erased, customer, missing = await self._customer_unless_erased(user_id, generation, view)
+                erased, customer, missing = await self._customer_unless_erased(asked.user_id, generation, view)
         except TimeoutError:
             raise Overdue(f"no answer within {self._settings.answer_timeout_s} s") from None
-        ranking = recommend(customer, generation.lineup, limit=limit, tuning=self._tuning)
+        who = standing(customer.surroundings, now_ms=self._settings.now_ms, filters=asked.filters, policy=self._tuning.policy)
+        ranking = recommend(customer, generation.lineup, limit=asked.limit, tuning=self._tuning, who=who)
         missing = (*generation.missing, *missing)
-        return Computed(generation=generation, customer=customer, ranking=ranking, missing=missing, erased=erased)
+        return Computed(generation=generation, customer=customer, who=who, ranking=ranking, missing=missing, erased=erased)
 
     async def _customer_unless_erased(
         self, user_id: str, generation: Generation, view: CacheView | None
@@ -224,16 +264,17 @@ class Recommender:
         nearest = await self._vectors.similar_users(collection, vector, limit=self._settings.neighbours + 1)
         return True, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
 
-    async def _keep(self, user_id: str, limit: int, view: CacheView, computed: Computed) -> None:
+    async def _keep(self, user_id: str, query: str, view: CacheView, computed: Computed) -> None:
         """Caches an answer until the rules change by themselves, under the release and epoch that were read before computing."""
         ttl_s: float = self._settings.cache_ttl_s if computed.customer.known else min(UNKNOWN_TTL_S, self._settings.cache_ttl_s)
-        if (until_ms := computed.generation.lineup.until_ms) is not None:
-            ttl_s = min(ttl_s, (until_ms - self._settings.now_ms) / 1000)
+        lineup = computed.generation.lineup
+        for change_ms in (lineup.until_ms, until_ms(lineup.catalogue.campaigns, computed.who)):
+            ttl_s = ttl_s if change_ms is None else min(ttl_s, (change_ms - self._settings.now_ms) / 1000)
         body = msgspec.json.encode(shown(computed, "cache"))
         epoch = ERASED if computed.erased else view.epoch
         entry = Entry(release=computed.generation.release.number, epoch=epoch, body=body)
         try:
-            await self._cache.write(user_id, str(limit), entry, ttl_s=ttl_s)
+            await self._cache.write(user_id, query, entry, ttl_s=ttl_s)
         except StoreError as exc:
             log.info("an answer was not cached: %s", exc)
 
@@ -242,18 +283,3 @@ def shown(computed: Computed, source: RetrievalSource) -> Recommendations:
     """The ranking as the API shows it."""
     ranking = [Recommendation(campaign_id=each.campaign_id, ranking_score=each.score, reason=each.reason) for each in computed.ranking]
     return Recommendations(user_id=computed.customer.user_id, recommendations=ranking, retrieval_source=source)
-
-
-def explained(computed: Computed) -> ExplainedRecommendations:
-    """The ranking with the evidence behind each place."""
-    ranking = [
-        ExplainedRecommendation(
-            campaign_id=each.campaign_id,
-            ranking_score=each.score,
-            reason=each.reason,
-            places=[msgspec.convert(place, SourcePlace, from_attributes=True) for place in each.places],
-        )
-        for each in computed.ranking
-    ]
-    customer = computed.customer
-    return ExplainedRecommendations(user_id=customer.user_id, known=customer.known, recommendations=ranking, retrieval_source="computed")

@@ -11,10 +11,21 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from retrieval.health import Probes
-from retrieval.parameters import QUERY_PARAMETERS, Explain, Limit, UserId, only_known_parameters
-from retrieval.problems import BAD_REQUEST, UNAVAILABLE
+from retrieval.parameters import (
+    QUERY_PARAMETERS,
+    CampaignId,
+    Category,
+    Channel,
+    Exclude,
+    Explain,
+    Limit,
+    UserId,
+    filters_of,
+    only_known_parameters,
+)
+from retrieval.problems import BAD_REQUEST, NOT_FOUND, UNAVAILABLE
 from retrieval.recommend import Answer, Recommender
-from retrieval.schemas import Alive, ExplainedRecommendations, Health, Recommendations
+from retrieval.schemas import Alive, ExplainedRecommendations, Health, Recommendations, WhyNot
 
 CACHE_STATUS = {
     "hit": "redis; hit",
@@ -31,7 +42,7 @@ EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
 @get(
     "/recommendations/{user_id:str}",
     guards=[only_known_parameters],
-    opt={QUERY_PARAMETERS: {"limit", "explain"}},
+    opt={QUERY_PARAMETERS: {"limit", "explain", "channel", "category", "exclude"}},
     summary="A customer's campaigns, best first, each with its reason",
     responses={
         200: ResponseSpec(EITHER, description="Ranked campaigns", generate_examples=False),
@@ -40,15 +51,46 @@ EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
     },
 )
 async def recommendations(
-    user_id: UserId, recommender: NamedDependency[Recommender], limit: Limit = 10, explain: Explain = False
+    user_id: UserId,
+    recommender: NamedDependency[Recommender],
+    limit: Limit = 10,
+    explain: Explain = False,
+    channel: Channel = None,
+    category: Category = None,
+    exclude: Exclude = None,
 ) -> ASGIApp:
     """A customer never heard of gets what is popular. Headers tell the release, the cache's part and what is missing."""
     ask = recommender.explain if explain else recommender.answer
-    answer = await ask(user_id, limit=limit)
-    return ASGIResponse(body=answer.body, headers=headers(answer))
+    answer = await ask(user_id, limit=limit, filters=filters_of(channel, category, exclude))
+    return ASGIResponse(body=answer.body, headers=headers(answer, holdout=recommender.holds_out(user_id)))
 
 
-def headers(answer: Answer) -> list[tuple[str, str]]:
+@get(
+    "/recommendations/{user_id:str}/campaigns/{campaign_id:str}",
+    guards=[only_known_parameters],
+    opt={QUERY_PARAMETERS: {"channel", "category", "exclude"}},
+    summary="Where one campaign stands for a customer, or which rule keeps it out",
+    responses={
+        200: ResponseSpec(WhyNot, description="Its place, or each rule that removed it", generate_examples=False),
+        400: BAD_REQUEST,
+        404: NOT_FOUND,
+        503: UNAVAILABLE,
+    },
+)
+async def why_not(
+    user_id: UserId,
+    campaign_id: CampaignId,
+    recommender: NamedDependency[Recommender],
+    channel: Channel = None,
+    category: Category = None,
+    exclude: Exclude = None,
+) -> ASGIApp:
+    """Computed anew, from what a recommendation would be made of at this moment."""
+    answer = await recommender.why_not(user_id, campaign_id, filters=filters_of(channel, category, exclude))
+    return ASGIResponse(body=answer.body, headers=headers(answer, holdout=recommender.holds_out(user_id)))
+
+
+def headers(answer: Answer, *, holdout: bool = False) -> list[tuple[str, str]]:
     """Everything about an answer that is not the answer."""
     told = [
         ("X-Release", str(answer.release)),
@@ -56,6 +98,8 @@ def headers(answer: Answer) -> list[tuple[str, str]]:
         ("Cache-Status", CACHE_STATUS[answer.cache]),
         ("Cache-Control", "private, no-cache"),
     ]
+    if holdout:
+        told.append(("X-Holdout", "true"))
     if answer.missing:
         told.append(("X-Degraded", ", ".join(dict.fromkeys(answer.missing))))
     return told
@@ -85,4 +129,4 @@ async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-HANDLERS = [recommendations, live, ready, openapi]
+HANDLERS = [recommendations, why_not, live, ready, openapi]

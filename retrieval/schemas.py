@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ranking.sources import Evidence
+from stores.evidence import CampaignFigures
 
 RetrievalSource = Literal["cache", "computed"]
 Score = Annotated[float, Meta(ge=0, le=1, description="Higher is better.")]
@@ -37,21 +38,74 @@ class SourcePlace(Struct, frozen=True, kw_only=True):
 
 
 class ExplainedRecommendation(Struct, frozen=True, kw_only=True):
-    """A recommendation with the places that made its score, largest contribution first."""
+    """A recommendation with the places that made its score, largest contribution first.
+
+    `path` leads through the graph from the customer to the campaign, by the strongest evidence that has one; `figures`
+    count everybody's engagement with the campaign.
+    """
 
     campaign_id: str
     ranking_score: Score
     reason: str
     places: list[SourcePlace]
+    path: list[str]
+    figures: CampaignFigures
+
+
+class SimilarCustomer(Struct, frozen=True, kw_only=True):
+    """A customer whose words are alike: a keyed hash stands for the id, unless an operator asked."""
+
+    customer: str
+    similarity: float
 
 
 class ExplainedRecommendations(Struct, frozen=True, kw_only=True):
-    """A customer's campaigns with all evidence. `known` is false for a customer never heard of."""
+    """A customer's campaigns with all evidence. `known` is false for a customer never heard of.
+
+    `holdout` customers get the control answer. `removed` counts the campaigns that each rule kept out.
+    """
 
     user_id: str
     known: bool
+    holdout: bool
     recommendations: list[ExplainedRecommendation]
+    similar: list[SimilarCustomer]
+    removed: dict[str, int]
     retrieval_source: RetrievalSource
+
+
+class RuleSaid(Struct, frozen=True, kw_only=True):
+    """One rule that keeps the campaign from the customer, in words and in its parts: the moments are ISO 8601, UTC.
+
+    `at` decided it, `until` ends it by itself; of a cap `seen` of `allowed` impressions were had.
+    """
+
+    rule: str
+    reason: str
+    at: str | None = None
+    until: str | None = None
+    what: str | None = None
+    seen: int | None = None
+    allowed: int | None = None
+
+
+class WhyNot(Struct, frozen=True, kw_only=True):
+    """Where one campaign stands for a customer.
+
+    `ranked`: it is recommended, at `rank`; `untied`: too, but only for its popularity. `removed`: `rules` keep it out.
+    `held_back`: it is a fallback, for customers whom nothing else may be offered.
+    """
+
+    user_id: str
+    campaign_id: str
+    name: str
+    standing: Literal["ranked", "untied", "removed", "held_back"]
+    reason: str
+    holdout: bool
+    rank: int | None = None
+    ranking_score: Score | None = None
+    places: list[SourcePlace] = []
+    rules: list[RuleSaid] = []
 
 
 class StoreHealth(Struct, frozen=True, kw_only=True):

@@ -5,8 +5,12 @@ AROUND = """
 RETURN EXISTS { MATCH (:User {id: $user}) } AS known,
 COLLECT {
   MATCH (:User {id: $user})-[tie:ENGAGED_WITH|SHOWN|DISMISSED|CONVERTED]->(campaign:Campaign)
-  RETURN [campaign.id, type(tie), tie.count, tie.weight, tie.last_at]
+  RETURN [campaign.id, type(tie), tie.count, tie.weight, tie.last_at, tie.times]
 } AS own,
+COLLECT {
+  MATCH (user:User {id: $user})
+  RETURN [user.consent_channels, user.consent_given, user.suppressed, user.attribute_names, user.attribute_values, user.mailed]
+} AS profile,
 COLLECT {
   UNWIND $neighbours AS neighbour
   MATCH (:User {id: neighbour})-[tie:ENGAGED_WITH]->(c:Campaign)
@@ -53,16 +57,26 @@ PUT_NODES = {
 }
 PUT_TIES = """
 UNWIND $rows AS row MATCH (user:User {{id: row[0]}}) MATCH (end:{label} {{id: row[1]}})
-MERGE (user)-[tie:{relationship}]->(end) SET tie.count = row[2], tie.weight = row[3], tie.last_at = row[4]
+MERGE (user)-[tie:{relationship}]->(end) SET tie.count = row[2], tie.weight = row[3], tie.last_at = row[4], tie.times = row[5]
 """
 CHANGE_TIES = """
 UNWIND $rows AS row MATCH (:User {{id: row[0]}})-[tie:{relationship}]->(end:{label})
-WITH tie, row[1][end.id] AS new WHERE new IS NOT NULL SET tie.count = new[0], tie.weight = new[1], tie.last_at = new[2]
+WITH tie, row[1][end.id] AS new WHERE new IS NOT NULL
+SET tie.count = new[0], tie.weight = new[1], tie.last_at = new[2], tie.times = new[3]
 """
 DROP_TIES = "UNWIND $rows AS row MATCH (:User {{id: row[0]}})-[tie:{relationship}]->(end:{label}) WHERE end.id IN row[1] DELETE tie"
 TIES_OF = """
 UNWIND $ids AS id MATCH (user:User {id: id}) OPTIONAL MATCH (user)-[tie]->(end)
-RETURN id, type(tie), end.id, tie.count, tie.weight, tie.last_at
+RETURN id, type(tie), end.id, tie.count, tie.weight, tie.last_at, tie.times
+"""
+PUT_PROFILES = """
+UNWIND $rows AS row MATCH (user:User {id: row[0]})
+SET user.consent_channels = row[1], user.consent_given = row[2], user.suppressed = row[3],
+    user.attribute_names = row[4], user.attribute_values = row[5], user.mailed = row[6]
+"""
+PROFILES_OF = """
+UNWIND $ids AS id MATCH (user:User {id: id})
+RETURN id, user.consent_channels, user.consent_given, user.suppressed, user.attribute_names, user.attribute_values, user.mailed
 """
 CAMPAIGN_NODES = "UNWIND $ids AS id MATCH (c:Campaign {id: id}) RETURN id, c.known, c.name, c.category"
 ATTRACTS_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent) RETURN id, intent.id, tie.weight"

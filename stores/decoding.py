@@ -1,7 +1,7 @@
 """One raw record → a typed entry, or the reason why not: the names and rules of the input contract."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import msgspec
@@ -25,7 +25,8 @@ from stores.fields import (
     whole,
     words,
 )
-from stores.records import Campaign, Event, Json, Record, Role, Status, Tombstone
+from stores.records import Campaign, Event, Json, Profile, Record, Role, Rules, Status, Tombstone
+from stores.rule_fields import attributes, audience, caps, consents, hours
 
 RECORD_ALIASES = {
     "userid": "user_id",
@@ -55,6 +56,19 @@ RECORD_FIELDS: Mapping[str, tuple[str, Reader]] = {
     "channel": ("channel", label),
     "session_id": ("session_id", label),
     "deleted": ("deleted", _judged),
+}
+PROFILE_FIELDS: Mapping[str, tuple[str, Reader]] = {
+    "consent": ("consent", consents),
+    "suppressed": ("suppressed", truth),
+    "attributes": ("attributes", attributes),
+}
+"""What a record of the event `profile` says; any other record keeps fields of these names under `extra`."""
+RULE_FIELDS: Mapping[str, tuple[str, Reader]] = {
+    "hours": ("hours", hours),
+    "audience": ("audience", audience),
+    "requires_consent": ("requires_consent", labels),
+    "caps": ("caps", caps),
+    "fallback": ("fallback", truth),
 }
 CAMPAIGN_FIELDS: Mapping[str, tuple[str, Reader]] = {
     "campaign_id": ("campaign_id", identifier),
@@ -116,24 +130,36 @@ def _tombstone(named: Mapping[str, object]) -> Tombstone:
 
 
 def _record(named: Mapping[str, object]) -> Record:
-    fields = _read(named, RECORD_FIELDS)
+    states = present(named.get("event")) and RECORD_FIELDS["event"][1]("event", named["event"]) == "profile"
+    fields = _read(named, {**RECORD_FIELDS, **PROFILE_FIELDS} if states else RECORD_FIELDS)
     if "timestamp_ms" not in fields:
         raise Unreadable(f"timestamp is missing: expected {MOMENT_EXPECTED}; {_given(named)}")
     if fields.setdefault("event", "message") == "message" and "message" not in fields:
         raise Unreadable("message is missing: an event of kind message needs its text (another kind is said in the field event)")
+    if states:
+        fields["profile"] = Profile(**_taken(fields, PROFILE_FIELDS))
+        if fields["profile"] == Profile():
+            raise Unreadable(f"an event of kind profile says nothing: expected consent, suppressed or attributes; {_given(named)}")
     if "message_id" not in fields:
         fields["message_id"] = _content_id(fields)
     return Record(**fields)
 
 
+def _taken(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """These fields, which are then no longer among the others."""
+    return {name: fields.pop(name) for name in names if name in fields}
+
+
 def _content_id(fields: Mapping[str, object]) -> str:
     """The id of a record that came without one: from its content, so that the same record twice is one record."""
     content = [fields.get(name) for name in ("user_id", "campaign_id", "timestamp_ms", "event", "message")]
-    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+    said = [fields["profile"]] if "profile" in fields else []
+    return hashlib.sha256(msgspec.json.encode(content + said, order="sorted")).hexdigest()
 
 
 def _campaign(named: Mapping[str, object]) -> Campaign:
-    campaign = Campaign(**_read(named, CAMPAIGN_FIELDS))
+    fields = _read(named, {**CAMPAIGN_FIELDS, **RULE_FIELDS})
+    campaign = Campaign(rules=Rules(**_taken(fields, RULE_FIELDS)), **fields)
     if campaign.starts_at_ms is not None and campaign.ends_at_ms is not None and campaign.ends_at_ms <= campaign.starts_at_ms:
         raise Unreadable(f"ends_at is {shown(named['ends_at'])}: expected a time after starts_at, which is {shown(named['starts_at'])}")
     return campaign

@@ -4,7 +4,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from stores.records import Campaign
+from stores.records import Campaign, Profile
 
 CAMPAIGNS_EACH = 50
 """How many campaigns are told at most of each neighbour, each of the customer's campaigns and each intent."""
@@ -22,13 +22,17 @@ class Neighbour(Struct, frozen=True):
 
 
 class OwnTie(Struct, frozen=True, kw_only=True):
-    """What this customer did with one campaign. `last_at_ms` is the last engagement; `*_at_ms` are 0 where it never happened."""
+    """What this customer did with one campaign. `last_at_ms` is the last engagement; `*_at_ms` are 0 where it never happened.
+
+    `shown_at_ms` are the times of the last 100 impressions, in order.
+    """
 
     campaign_id: str
     count: int = 0
     weight: float = 0.0
     last_at_ms: int = 0
     shown: int = 0
+    shown_at_ms: tuple[int, ...] = ()
     dismissed_at_ms: int = 0
     converted_at_ms: int = 0
 
@@ -69,7 +73,8 @@ class WordTie(Struct, frozen=True):
 class Surroundings(Struct, frozen=True, kw_only=True):
     """Everything one graph query finds around a customer. `known` is False for a customer never heard of.
 
-    `words` are the customer's own most used ones, `channels` says how often the customer engaged by each channel.
+    `words` are the customer's own most used ones, `channels` says how often the customer engaged by each channel, `profile`
+    is what was stated of the customer last, `mailed` the groups that they got mailings of.
     """
 
     known: bool = False
@@ -79,6 +84,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     intents: tuple[IntentTie, ...] = ()
     words: tuple[WordTie, ...] = ()
     channels: dict[str, int] = {}
+    profile: Profile = Profile()
+    mailed: tuple[str, ...] = ()
 
 
 class CampaignFigures(Struct, frozen=True, kw_only=True):

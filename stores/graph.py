@@ -1,7 +1,8 @@
 """Neo4j: who engaged with which campaign, who voiced which intent, and what surrounds a customer.
 
 `(:User {id})` is tied to `(:Campaign {id, name, category, known})` by ENGAGED_WITH, SHOWN, DISMISSED and CONVERTED and to
-`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. Two more are computed from these:
+`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. SHOWN also has the last 100 `times`,
+and a User the customer's profile and the groups mailed (`profiles.py`). Two more are computed from these:
 `(:Campaign)-[:ATTRACTS {weight}]->(:Intent)`, how many customers engaged with the one and voiced the other, and
 `(:Campaign)-[:SHARES_CUSTOMERS {customers}]->(:Campaign)`, how many engaged with both, for the 50 that share the most.
 A campaign that records name but no entry describes is `known = false`. The Cypher is that of Neo4j 5 and of ArcadeDB.
@@ -19,7 +20,8 @@ from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, As
 from stores import cypher
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
 from stores.evidence import FEWEST_SHARED, SHARED_CAMPAIGNS, CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
-from stores.records import Campaign, CustomerTies, Tally
+from stores.profiles import as_properties, of_properties
+from stores.records import Campaign, CustomerTies, Profile, Tally
 from stores.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -102,6 +104,7 @@ def _batches(customers: Iterable[CustomerTies]) -> Iterator[list[CustomerTies]]:
     for customer in customers:
         ends = [end for field in TIES for end in getattr(customer, field)]
         more = sum(len(customer.user_id) + 4 * len(end) + 64 for end in ends)  # 4: a character takes up to four bytes
+        more += sum(9 * len(tally.times_ms) for tally in customer.shown.values()) + 4 * len(str(as_properties(customer)))
         if batch and (rows + len(ends) + 1 > BATCH_ROWS or size + more > BATCH_BYTES):
             yield batch
             batch, rows, size = [], 0, 0
@@ -115,22 +118,33 @@ def _chunks(items: Sequence[Any], size: int) -> Iterator[Any]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _as_customers(rows: Rows) -> dict[str, CustomerTies]:
-    """The rows of `cypher.TIES_OF`, by customer."""
+def _as_customers(rows: Rows, profiles: Rows) -> dict[str, CustomerTies]:
+    """The rows of `cypher.TIES_OF` and `cypher.PROFILES_OF`, by customer."""
     fields = {relationship: field for field, (relationship, _) in TIES.items()}
     found: dict[str, dict[str, dict[str, Tally]]] = {}
-    for user_id, relationship, end, count, weight, last_at in rows:
+    for user_id, relationship, end, count, weight, last_at, times in rows:
         kinds = found.setdefault(user_id, {})
         if relationship is not None:
-            kinds.setdefault(fields[relationship], {})[end] = Tally(count=count, weight=weight, last_at_ms=last_at)
-    return {user_id: CustomerTies(user_id=user_id, **kinds) for user_id, kinds in found.items()}
+            tally = Tally(count=count, weight=weight, last_at_ms=last_at, times_ms=tuple(times or ()))
+            kinds.setdefault(fields[relationship], {})[end] = tally
+    known = {user_id: of_properties(properties) for user_id, *properties in profiles}
+    return {
+        user_id: CustomerTies(user_id=user_id, profile=known[user_id][0], mailed=known[user_id][1], **kinds)
+        for user_id, kinds in found.items()
+        if user_id in known
+    }
 
 
-async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> None:
-    """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has."""
-    stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=[customer.user_id for customer in batch]))
+async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> list[str]:
+    """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has.
+
+    Gives the customers whose profile is another one now.
+    """
+    ids = [customer.user_id for customer in batch]
+    stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=ids), await _rows(tx, cypher.PROFILES_OF, ids=ids))
     for text, parameters in _changes(batch, stored):
         await (await tx.run(text, parameters)).consume()
+    return [each.user_id for each in batch if each.profile != getattr(stored.get(each.user_id), "profile", Profile())]
 
 
 def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -153,8 +167,17 @@ def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) 
         ties += [(cypher.PUT_TIES.format(**where), new), (cypher.CHANGE_TIES.format(**where), changed)]
         stale.append((cypher.DROP_TIES.format(**where), gone))
     nodes = [(text, [[id_] for id_ in sorted(ends[label])]) for label, text in cypher.PUT_NODES.items()]
+    nodes.append((cypher.PUT_PROFILES, list(_new_profiles(batch, stored))))
     for text, rows in (*nodes, *ties, *stale):
         yield from ((text, {"rows": chunk}) for chunk in _chunks(rows, BATCH_ROWS))
+
+
+def _new_profiles(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) -> Iterator[list[Any]]:
+    """The rows of `cypher.PUT_PROFILES` for those whose profile or mailings differ from what is stored."""
+    for customer in batch:
+        had = as_properties(stored.get(customer.user_id, CustomerTies(user_id=customer.user_id)))
+        if (wanted := as_properties(customer)) != had:
+            yield [customer.user_id, *wanted]
 
 
 def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
@@ -166,7 +189,7 @@ def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
 
 
 def _values(tally: Tally) -> list[Any]:
-    return [tally.count, float(tally.weight), tally.last_at_ms]
+    return [tally.count, float(tally.weight), tally.last_at_ms, list(tally.times_ms) or None]
 
 
 class Graph:
@@ -267,14 +290,13 @@ class Graph:
         for chunk in _chunks(list(campaign_ids), BATCH_IDS):
             self._write(*((text, {"ids": chunk}) for text in cypher.FORGET_CAMPAIGNS))
 
-    def put_customers(self, customers: Sequence[CustomerTies]) -> None:
+    def put_customers(self, customers: Sequence[CustomerTies]) -> list[str]:
         """Makes these customers' ties exactly the given ones: new and changed ones first, stale ones removed last. Idempotent.
 
         A reader sees a batch whole: all its customers before or after. Run `refresh_attraction` afterwards for every campaign
-        that they engaged with before or engage with now.
+        that they engaged with before or engage with now. Gives the customers whose profile is another one than before.
         """
-        for batch in _batches(customers):
-            self._do(partial(_replace, batch=batch))
+        return [user_id for batch in _batches(customers) for user_id in self._do(partial(_replace, batch=batch))]
 
     def delete_customers(self, user_ids: Iterable[str]) -> None:
         """Removes these customers with all their ties; unknown ones are passed over. Idempotent."""
@@ -299,7 +321,7 @@ class Graph:
         return {
             user_id: ties
             for chunk in _chunks(list(user_ids), BATCH_IDS)
-            for user_id, ties in _as_customers(self._read(cypher.TIES_OF, ids=chunk)).items()
+            for user_id, ties in _as_customers(self._read(cypher.TIES_OF, ids=chunk), self._read(cypher.PROFILES_OF, ids=chunk)).items()
         }
 
     def campaigns(self, campaign_ids: Iterable[str]) -> dict[str, CampaignNode]:
@@ -387,10 +409,13 @@ class GraphReader:
         are given, the strongest first, then by campaign_id. What the customer did counts nowhere but in `own`.
         """
         neighbours = [each for each in neighbour_ids if each != user_id]
-        known, own, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        known, own, profiles, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        profile, mailed = of_properties(profiles[0]) if profiles else (Profile(), ())
         return Surroundings(
             known=known,
             own=_own_ties(own),
+            profile=profile,
+            mailed=mailed,
             neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
             co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
             intents=tuple(
@@ -404,12 +429,12 @@ class GraphReader:
 def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
     """The customer's ties as one per campaign, by campaign_id."""
     fields: dict[str, dict[str, Any]] = {}
-    for campaign_id, kind, count, weight, last_at in rows:
+    for campaign_id, kind, count, weight, last_at, times in rows:
         tie = fields.setdefault(campaign_id, {})
         if kind == "ENGAGED_WITH":
             tie.update(count=count, weight=weight, last_at_ms=last_at)
         elif kind == "SHOWN":
-            tie.update(shown=count)
+            tie.update(shown=count, shown_at_ms=tuple(times or ()))
         else:
             tie[f"{kind.lower()}_at_ms"] = last_at
     return tuple(OwnTie(campaign_id=campaign_id, **tie) for campaign_id, tie in sorted(fields.items()))

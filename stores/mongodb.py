@@ -3,7 +3,8 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TypeVar, get_origin
+from types import UnionType
+from typing import TypeVar, get_args, get_origin
 
 import msgspec
 from bson.errors import BSONError
@@ -92,17 +93,27 @@ def opened(client: Callable[..., Client], settings: Settings, *, timeout_s: floa
 
 
 def columns(kept: Struct) -> Document:
-    """Every field of a struct as one column. Mappings become JSON text, because MongoDB does not take any key as a name."""
-    return {
-        name: msgspec.json.encode(value).decode() if isinstance(value, dict) else list(value) if isinstance(value, tuple) else value
-        for name, value in msgspec.structs.asdict(kept).items()
-    }
+    """Every field of a struct as one column. Mappings and structs become JSON text: MongoDB does not take any key as a name."""
+    return {name: column(value) for name, value in msgspec.structs.asdict(kept).items()}
+
+
+def column(value: object) -> object:
+    if isinstance(value, dict | Struct):
+        return msgspec.json.encode(value).decode()
+    return list(value) if isinstance(value, tuple) else value
 
 
 @cache
 def mapping_fields(kind: type[Struct]) -> tuple[str, ...]:
     """The fields of a struct that `columns` writes as JSON text."""
-    return tuple(field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is dict)
+    return tuple(field.name for field in msgspec.structs.fields(kind) if written_as_text(field.type))
+
+
+def written_as_text(kind: object) -> bool:
+    """Whether values of this type are mappings or structs."""
+    if isinstance(kind, UnionType):
+        return any(written_as_text(each) for each in get_args(kind))
+    return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, Struct))
 
 
 def read(document: Mapping[str, object], kind: type[Kept]) -> Kept:
@@ -112,7 +123,7 @@ def read(document: Mapping[str, object], kind: type[Kept]) -> Kept:
         ContractBroken: the document is not one that this code writes.
     """
     try:
-        mappings = {name: msgspec.json.decode(str(document[name])) for name in mapping_fields(kind) if name in document}
+        mappings = {name: msgspec.json.decode(str(document[name])) for name in mapping_fields(kind) if document.get(name) is not None}
         # not strict, because the small local engine gives a boolean that was set over another one back as 0 or 1
         return msgspec.convert({**document, **mappings}, kind, strict=False)
     except msgspec.MsgspecError as exc:

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
-from stores.records import epoch_ms
+from stores.records import MOST_IMPRESSION_TIMES, epoch_ms
 
 PREFIX = "CAMPAIGNS_"
 ENV_FILE_VARIABLE = "CAMPAIGNS_ENV_FILE"
@@ -75,6 +75,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     engagement_half_life_days: PositiveFloat = 14.0
     diversity: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
+    # Rules for all campaigns
+    overall_cap_impressions: Annotated[int, Meta(ge=0, le=MOST_IMPRESSION_TIMES)] | None = None
+    overall_cap_period_hours: Positive = 24
+    holdout_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    holdout_salt: str = ""
+
     # Serving
     api_url: str = "http://127.0.0.1:8000"
     dagster_url: str = "http://127.0.0.1:3000"
@@ -84,6 +90,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answer_timeout_s: PositiveFloat = 1.5
     max_concurrent_answers: Positive = 16
     clock_at: datetime | None = None
+    pseudonym_key: str = ""
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value}' for name, value in shown(self).items())})"
@@ -94,7 +101,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return epoch_ms(self.clock_at or datetime.now(UTC))
 
 
-SECRET_FIELDS = frozenset({"erasure_key", "milvus_token", "neo4j_password"})
+SECRET_FIELDS = frozenset({"erasure_key", "holdout_salt", "milvus_token", "neo4j_password", "pseudonym_key"})
 _CREDENTIALS = re.compile(r"//\S*@|(?<=password=)[^&\s]*", re.IGNORECASE)  # to the last @: a password may hold one unescaped
 
 
@@ -144,8 +151,10 @@ def read_value(field: FieldInfo, variable: str, text: str) -> object:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         if get_origin(field.type) is dict:
             return msgspec.json.decode(text, type=field.type)
-        if field.default is None:
-            return datetime.fromisoformat(text) if text else None
+        if field.default is None and not text:
+            return None
+        if field.type == datetime | None:
+            return datetime.fromisoformat(text)
         return msgspec.convert(text, field.type, strict=False)
     except ValueError as exc:  # msgspec's errors are ValueErrors too
         got = "" if field.name in SECRET_FIELDS or field.name.endswith("_url") else f", got {text!r}"

@@ -12,7 +12,7 @@ from stores.ledger import Change, Extent, owners_of
 from stores.records import Campaign, CustomerTies
 from stores.sql import chunks
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 LEDGER = "graph"
 
 
@@ -47,9 +47,11 @@ class GraphMirror:
         # what a campaign attracts depends on all its customers: remembered before anything is written, computed in `finish`
         stores.ledger.touch(LEDGER, stores.graph.campaigns_of(owners) | campaigns_in(ties))
         stores.graph.put_campaigns(catalogue)
-        stores.graph.put_customers(ties)
+        restated = stores.graph.put_customers(ties)
         stores.graph.delete_customers([user_id for user_id, found in records.items() if not found])
         stores.graph.delete_campaigns(gone)
+        for user_id in restated:
+            stores.cache.bump_user(user_id)  # consent that was withdrawn does not wait for the release
         return {change.id for change in changes if change.content_hash is not None}
 
     def finish(self) -> None:

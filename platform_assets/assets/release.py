@@ -28,15 +28,17 @@ CODE_VERSION = "1"
 def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
     """The generation that answers are tied to: a number that only grows, durable in MongoDB and copied to Redis.
 
-    The same data, code and settings give no new release, unless a rebuild was asked for. Publishing is the last thing a
+    The same data, code and settings in the same stores give no new release, unless a rebuild was asked for. A store that was
+    lost and filled again gives one: answers made while it was empty must not live on. Publishing is the last thing a
     refresh does, so one that fails publishes nothing and answers stay tied to the release before. What neither this
     release nor its predecessor needs in Milvus, such as the rest of a rebuild that was cut off, is dropped afterwards.
     """
     with surfaced():
         latest = stores.documents.latest_release()
-        digest = digest_of(stores)
-        unchanged = latest is not None and latest.digest == digest and (not stores.rebuild.assets or latest.run_id in stores.rebuild.runs)
-        current = latest if latest is not None and unchanged else new_release(stores, latest, digest=digest, run_id=context.run.run_id)
+        digest, stamps = digest_of(stores), stamps_of(stores)
+        same = latest is not None and (latest.digest, latest.stamps) == (digest, stamps)
+        unchanged = latest is not None and same and (not stores.rebuild.assets or latest.run_id in stores.rebuild.runs)
+        current = latest if latest is not None and unchanged else new_release(stores, latest, digest, stamps, run_id=context.run.run_id)
         if not unchanged:
             stores.documents.put_release(current)
         if (sequence := latest_sequence(stores)) != stores.documents.confirmed():
@@ -76,7 +78,12 @@ def digest_of(stores: Stores) -> str:
     return f"{stores.ledger.digest('raw_docs')}-{version_of(CODE_VERSION, versions, settings)}"
 
 
-def new_release(stores: Stores, latest: Release | None, *, digest: str, run_id: str) -> Release:
+def stamps_of(stores: Stores) -> dict[str, str]:
+    """The stamp of each store that readers ask, by ledger: another one means that the store was written, or lost and filled again."""
+    return {name: head.stamp for name in (stores.collections.ledger, "graph", "metrics") if (head := stores.ledger.head(name))}
+
+
+def new_release(stores: Stores, latest: Release | None, digest: str, stamps: dict[str, str], *, run_id: str) -> Release:
     """The release after `latest`, with what the stores hold now.
 
     Raises:
@@ -91,6 +98,7 @@ def new_release(stores: Stores, latest: Release | None, *, digest: str, run_id: 
     return Release(
         number=latest.number + 1 if latest else 1,
         digest=digest,
+        stamps=stamps,
         message_vectors=stores.collections.messages,
         user_vectors=stores.collections.users,
         model=stores.settings.embedding_model,

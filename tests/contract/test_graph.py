@@ -17,7 +17,7 @@ from local.engines import RunningEngines
 from stores.errors import ContractBroken, Unavailable
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
 from stores.graph import Graph, GraphReader
-from stores.records import Campaign, CustomerTies, Tally
+from stores.records import Campaign, CustomerTies, Profile, Tally
 from stores.settings import Settings
 
 CAMPAIGNS = [f"c_{n:03d}" for n in range(24)]
@@ -41,13 +41,24 @@ def some(draw: random.Random, ids: Sequence[str], most: int) -> dict[str, Tally]
 
 
 def customer(draw: random.Random, user_id: str) -> CustomerTies:
+    times = tuple(sorted(draw.randint(1, 2_000_000_000_000) for _ in range(draw.randint(1, 5))))
     return CustomerTies(
         user_id=user_id,
         engaged_with=some(draw, CAMPAIGNS, 8),
-        shown=some(draw, CAMPAIGNS, 4),
+        shown={campaign: replace(each, times_ms=times) for campaign, each in some(draw, CAMPAIGNS, 4).items()},
         dismissed=some(draw, CAMPAIGNS, 2),
         converted=some(draw, CAMPAIGNS, 2),
         expressed=some(draw, INTENTS, 3),
+        profile=profile(draw),
+        mailed=tuple(sorted(draw.sample(["outdoor", "garden: été", "x" * 128], draw.randint(0, 3)))),
+    )
+
+
+def profile(draw: random.Random) -> Profile:
+    return Profile(
+        consent={channel: draw.random() < 0.5 for channel in draw.sample(["email", "sms", "app"], draw.randint(0, 3))},
+        suppressed=draw.choice([None, True, False]),
+        attributes={name: draw.choice(["gold", "1", "true"]) for name in draw.sample(["tier", "café", "vip"], draw.randint(0, 3))},
     )
 
 
@@ -118,6 +129,7 @@ def by_hand(everyone: dict[str, CustomerTies], user_id: str, neighbours: Sequenc
             weight=me.engaged_with[campaign].weight if campaign in me.engaged_with else 0.0,
             last_at_ms=me.engaged_with[campaign].last_at_ms if campaign in me.engaged_with else 0,
             shown=me.shown[campaign].count if campaign in me.shown else 0,
+            shown_at_ms=me.shown[campaign].times_ms if campaign in me.shown else (),
             dismissed_at_ms=me.dismissed[campaign].last_at_ms if campaign in me.dismissed else 0,
             converted_at_ms=me.converted[campaign].last_at_ms if campaign in me.converted else 0,
         )
@@ -190,6 +202,16 @@ def test_new_ties_replace_all_of_the_old_ones(graph: Graph) -> None:
     assert graph.ties(["u_000", "u_001"]) == {"u_000": nothing, "u_001": again["u_001"]}
 
 
+def test_customers_whose_profile_is_another_one_are_told(graph: Graph) -> None:
+    silent, told = CustomerTies(user_id="u_1"), CustomerTies(user_id="u_2", profile=Profile(consent={"email": True}), mailed=("g",))
+    assert graph.put_customers([silent, told]) == ["u_2"]
+    assert graph.put_customers([silent, replace(told, mailed=())]) == []
+    changed = [replace(silent, profile=Profile(suppressed=False)), replace(told, profile=Profile(consent={"email": False}))]
+    assert graph.put_customers(changed) == ["u_1", "u_2"]
+    assert graph.put_customers([silent, replace(told, profile=Profile())]) == ["u_1", "u_2"]
+    assert graph.ties(["u_1"]) == {"u_1": silent}
+
+
 def test_a_customer_with_more_ties_than_a_statement_takes_is_replaced_exactly(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stores.graph.BATCH_ROWS", 400)
     many = CustomerTies(user_id="u_many", engaged_with={f"k_{n:05d}": Tally(count=1, weight=1.0, last_at_ms=n) for n in range(1500)})
@@ -248,6 +270,8 @@ def test_surroundings_equal_a_count_by_hand(graph: Graph, settings: Settings, li
     for user_id in [*sorted(everyone)[:8], "u_never"]:
         found = asked(settings, user_id, neighbours, limit=limit)
         assert found.known == (user_id in everyone)
+        me = everyone.get(user_id, CustomerTies(user_id=user_id))
+        assert (found.profile, found.mailed) == (me.profile, me.mailed)
         assert as_by_hand(found) == by_hand(everyone, user_id, neighbours, limit=limit)
 
 

@@ -127,12 +127,15 @@ class History:
 
     def _content(self, message_id: str, user_id: str) -> dict[str, object]:
         rng = self._rng
-        event = rng.choices(["message", "click", "impression", "conversion", "dismissal", "mailing"], weights=[50, 20, 12, 8, 6, 4])[0]
+        kinds = {"message": 47, "click": 20, "impression": 12, "conversion": 8, "dismissal": 6, "mailing": 4, "profile": 3}
+        event = rng.choices(list(kinds), weights=list(kinds.values()))[0]
         at = FIRST_DAY + timedelta(minutes=rng.randrange(300_000))
         campaign_id = f"c_{rng.randrange(2 if event in ('dismissal', 'conversion') else 0, 14):02d}"
         record = {"message_id": message_id, "user_id": user_id, "timestamp": at.isoformat(), "event": event}
         if event == "mailing":
             return record | {"group": rng.choice(GROUPS[:3])}
+        if event == "profile":
+            return record | {"consent": {rng.choice(["chat", "mail"]): rng.random() < 0.5}, "attributes": {"tier": rng.choice(["a", "b"])}}
         if event == "message":
             record |= {"message": rng.choice(TEXTS), "role": rng.choices(["customer", "agent"], weights=[9, 1])[0]}
             campaign_id = campaign_id if rng.random() < 0.3 else None

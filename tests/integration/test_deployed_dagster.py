@@ -25,7 +25,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An instance as deploy/dagster.yaml describes it, in an empty database, with its logs in `tmp_path`."""
     config = yaml.safe_load((ROOT / "deploy/dagster.yaml").read_text().replace("/var/lib/campaigns", str(tmp_path)))
     scheme = config["storage"]["postgres"]["postgres_db"]["scheme"]
-    with postgresql(tmp_path / "postgresql") as server, fresh_database(server) as database:
+    with postgresql() as server, fresh_database(server) as database:
         url = make_url(database).set(drivername=scheme)
         config["storage"] = {"postgres": {"postgres_url": url.render_as_string(hide_password=False)}}
         (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))

@@ -11,6 +11,14 @@ from local.engines import RunningEngines
 from stores.settings import Settings
 from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, refresh
 
+STATED = {
+    "message_id": "p1",
+    "user_id": "u_1",
+    "timestamp": "2026-01-10",
+    "event": "profile",
+    "consent": {"email": True},
+    "attributes": {"tier": "gold"},
+}
 EXTRA = RECORDS[0] | {"mood": "curious", "nested": {"a": [1, None]}, "session_id": "s1"}
 WAITS = {"message_id": "w1", "user_id": "u_1", "timestamp": "2026-03-01", "message": "still in the inbox"}
 
@@ -21,9 +29,8 @@ def run(environment: dict[str, str], *arguments: str) -> Result:
 
 @pytest.fixture
 def loaded(settings: Settings) -> Settings:
-    drop(
-        settings, *CAMPAIGNS, EXTRA, *RECORDS[1:], b'{"user_id": "u_1", "message": "no time"}', b'{"user_id": "u_2", "message": "no time"}'
-    )
+    unreadable = [b'{"user_id": "u_1", "message": "no time"}', b'{"user_id": "u_2", "message": "no time"}']
+    drop(settings, *CAMPAIGNS, EXTRA, *RECORDS[1:], STATED, *unreadable)
     assert refresh(settings).success
     drop(settings, WAITS, WAITS | {"user_id": "u_2", "message_id": "w2"})
     return settings
@@ -33,7 +40,9 @@ def test_everything_about_a_customer_is_in_it_and_nothing_of_others(environment:
     result = run(environment, "u_1")
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
-    assert [record["message_id"] for record in found["records"]] == ["m1", "m2", "m8"]
+    assert [record["message_id"] for record in found["records"]] == ["m1", "m2", "m8", "p1"]
+    known = {"consent": {"email": True}, "suppressed": None, "attributes": {"tier": "gold"}}
+    assert found["records"][3]["profile"] == found["ties"]["profile"] == known
     first = found["records"][0]
     assert (first["message"], first["timestamp"], first["session_id"]) == (EXTRA["message"], "2026-01-01T08:00:00Z", "s1")
     assert first["extra"] == {"mood": "curious", "nested": {"a": [1, None]}}

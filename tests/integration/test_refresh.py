@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from redis import Redis
 
 from local.engines import ADDRESSES, RunningEngines
 from ranking.engagement import ties_of
-from stores.records import Campaign
+from stores.cache import epoch_key
+from stores.records import Campaign, Cap, Profile, Rules
 from stores.settings import Settings
 from tests.data_files import data_files, written
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, refresh, said, versions
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, refresh, said, verify, versions
 
 SPOKEN = {"m1", "m3", "m5"}
 
@@ -194,6 +196,7 @@ def test_a_store_that_was_lost_is_built_again_without_being_told(loaded: Setting
     assert "lost" in str(said(result, lost)["recovered"])
     stores = opened(loaded)
     assert (stores.vectors.count(stores.collections.messages), stores.graph.counts(), stores.metrics.counts()) == before
+    assert said(result, "release")["outcome"] == "a new release"  # what was answered from the empty store is outdated
 
 
 def test_rows_that_no_record_stands_for_vanish_when_a_store_is_restored(loaded: Settings) -> None:
@@ -226,3 +229,44 @@ def empty(settings: Settings, store: str) -> None:
         keys = list(stores.metrics.keys())
         stores.metrics.put(rows=[], catalogue=[], gone=[key for key, _ in keys], users=sorted({owner for _, owner in keys if owner}))
         stores.metrics.recount(["c_tents", "c_boots", "c_lamps"])
+
+
+def stated(message_id: str, day: int, **profile: object) -> dict[str, object]:
+    return {"message_id": message_id, "user_id": "u_4", "timestamp": f"2026-02-{day:02d}", "event": "profile"} | profile
+
+
+def test_what_a_customer_states_is_known_by_the_graph_and_outdates_their_answers(loaded: Settings) -> None:
+    stores = opened(loaded)
+    before = stores.metrics.catalogue().figures
+
+    def after(*entries: object) -> tuple[Profile, int]:
+        """The customer's profile after a refresh that takes these, and the epoch of their answers."""
+        drop(loaded, *entries)
+        assert refresh(loaded).success
+        with Redis.from_url(loaded.redis_url) as redis:
+            return stores.graph.ties(["u_4"])["u_4"].profile, int(redis.get(epoch_key("u_4")) or 0)
+
+    first, epoch = after(stated("p1", 1, consent={"email": True}, attributes={"tier": "gold"}))
+    assert (first, epoch > 0) == (Profile(consent={"email": True}, attributes={"tier": "gold"}), True)
+    older, same = after(
+        stated("p0", 1, consent={"email": False}), {"message_id": "m10", "user_id": "u_4", "timestamp": "2026-03-01", "message": "Hi"}
+    )
+    assert (older, same) == (first, epoch)  # of one moment, the greater id counts
+    withdrawn, other = after(stated("p2", 2, consent={"email": False}, suppressed=True))
+    assert withdrawn == Profile(consent={"email": False}, suppressed=True, attributes={"tier": "gold"})
+    assert other not in {0, epoch}
+    assert after({"message_id": "p2", "deleted": True})[0] == first
+    assert stores.graph.ties(["u_4"])["u_4"].mailed == ("outdoor",)
+    assert stores.metrics.catalogue().figures == before  # neither an engagement nor an exposure
+    assert verify(loaded).consistent
+
+
+def test_a_campaign_whose_rule_cannot_be_read_is_quarantined_with_its_reason(loaded: Settings) -> None:
+    good = {"campaign_id": "c_mats", "name": "Mats", "caps": {"impressions": 2, "period_hours": 24}}
+    drop(loaded, good, {"campaign_id": "c_bad", "name": "Bad", "hours": {"zone": "Mars/Phobos"}})
+    assert refresh(loaded).success
+    stores = opened(loaded)
+    assert stores.metrics.catalogue().campaigns["c_mats"].rules == Rules(caps=(Cap(impressions=2, period_hours=24),))
+    assert "c_bad" not in stores.metrics.catalogue().campaigns
+    (rejected,) = stores.documents.quarantined(10)
+    assert rejected.reason.startswith("hours.zone is 'Mars/Phobos': expected a time zone")

@@ -106,6 +106,18 @@ async def test_an_unknown_customer_gets_what_is_popular_and_is_told_so(seeded: S
         ("/recommendations/u_001?limit=1&limit=2", "limit"),
         ("/recommendations/u_001?explain=perhaps", "explain"),
         ("/recommendations/u_001?limt=3", "limt"),
+        ("/recommendations/u_001?channel=", "channel"),
+        ("/recommendations/u_001?channel=" + "x" * 129, "channel"),
+        ("/recommendations/u_001?channel=%20", "channel"),
+        ("/recommendations/u_001?channel=a%00b", "channel"),
+        ("/recommendations/u_001?category=" + "%E0%A5%98" * 128, "category"),  # twice as long in the form that is kept
+        ("/recommendations/u_001?category=", "category"),
+        ("/recommendations/u_001?exclude=", "exclude"),
+        ("/recommendations/u_001?exclude=c_1,,c_2", "exclude"),
+        ("/recommendations/u_001?exclude=c_1%0A", "exclude"),
+        ("/recommendations/u_001?exclude=" + ",".join(f"c_{n}" for n in range(101)), "exclude"),
+        ("/recommendations/u_001/campaigns/_c", "campaign_id"),
+        ("/recommendations/u_001/campaigns/c_101?limit=3", "limit"),
     ],
 )
 async def test_a_malformed_parameter_is_refused_by_name(clocked: Settings, path: str, parameter: str) -> None:
@@ -246,7 +258,7 @@ async def test_the_schema_says_what_is_answered_and_loads_nothing_from_elsewhere
     operation = schema["paths"]["/recommendations/{user_id}"]["get"]
     assert {"200", "400", "503"} <= set(operation["responses"])
     assert list(operation["responses"]["400"]["content"]) == [PROBLEM]
-    assert {each["name"] for each in operation["parameters"]} == {"user_id", "limit", "explain"}
+    assert {each["name"] for each in operation["parameters"]} == {"user_id", "limit", "explain", "channel", "category", "exclude"}
     assert {"Recommendations", "ExplainedRecommendations", "Problem"} <= set(schema["components"]["schemas"])
 
 

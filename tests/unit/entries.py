@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from stores.records import Campaign, Record
+from stores.records import Audience, Campaign, Cap, Hours, Profile, Record, Rules
 
 IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,20}", fullmatch=True)
 TEXTS = st.text(max_size=30)  # every character but lone surrogates, which no decoder lets in
@@ -16,13 +16,30 @@ EXTRAS = st.dictionaries(TEXTS, JSON, max_size=3)
 MAYBE_TEXT = st.none() | TEXTS
 
 
+PROFILES = st.builds(
+    Profile,
+    consent=st.dictionaries(TEXTS, st.booleans(), max_size=3),
+    suppressed=st.none() | st.booleans(),
+    attributes=st.dictionaries(TEXTS, TEXTS, max_size=3),
+)
+VALUES = st.lists(TEXTS, max_size=3).map(tuple)
+RULES = st.builds(
+    Rules,
+    hours=st.none() | st.builds(Hours, zone=TEXTS, opens_minute=st.integers(0, 1439), closes_minute=st.integers(0, 1440)),
+    audience=st.none() | st.builds(Audience, group=MAYBE_TEXT, attributes=st.dictionaries(TEXTS, VALUES, max_size=3)),
+    requires_consent=VALUES,
+    caps=st.lists(st.builds(Cap, impressions=st.integers(0, 100), period_hours=st.integers(1, 1000)), max_size=2).map(tuple),
+    fallback=st.booleans(),
+)
+
+
 def records() -> st.SearchStrategy[Record]:
     return st.builds(
         Record,
         message_id=IDS,
         user_id=IDS,
         timestamp_ms=INTEGERS,
-        event=st.sampled_from(["message", "impression", "click", "conversion", "dismissal", "mailing"]),
+        event=st.sampled_from(["message", "impression", "click", "conversion", "dismissal", "mailing", "profile"]),
         message=MAYBE_TEXT,
         role=st.sampled_from(["customer", "agent"]),
         campaign_id=st.none() | IDS,
@@ -30,6 +47,7 @@ def records() -> st.SearchStrategy[Record]:
         intent=MAYBE_TEXT,
         channel=MAYBE_TEXT,
         session_id=MAYBE_TEXT,
+        profile=st.none() | PROFILES,
         extra=EXTRAS,
     )
 
@@ -48,6 +66,7 @@ def campaigns() -> st.SearchStrategy[Campaign]:
         priority=INTEGERS,
         group=MAYBE_TEXT,
         repeatable=st.booleans(),
+        rules=st.just(Rules()) | RULES,
         extra=EXTRAS,
     )
 

@@ -11,7 +11,11 @@ from packaging.requirements import Requirement
 
 from cli.main import main
 from platform_assets.definitions import defs
+from ranking.rules import Rule
 from retrieval.routes import HANDLERS
+from retrieval.schemas import WhyNot
+from stores.decoding import decode_record
+from stores.records import Campaign
 from stores.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +130,14 @@ def test_every_dependency_is_justified_and_nothing_else() -> None:
     asked_for = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
     justified = re.findall(r"^\| `([\w.-]+)` \| \S", DEPENDENCIES, re.MULTILINE)
     assert sorted(justified) == sorted(Requirement(text).name for text in asked_for)
+
+
+def test_the_page_on_rules_names_every_rule_and_its_example_is_one() -> None:
+    text = (ROOT / "docs/rules.md").read_text()
+    assert [rule for rule in Rule if f"`{rule}`" not in text] == []
+    example, answer = (msgspec.json.decode(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    campaign = decode_record(example)
+    assert isinstance(campaign, Campaign)
+    assert campaign.extra == {}
+    assert all(getattr(campaign.rules, name) for name in ("hours", "audience", "requires_consent", "caps"))
+    assert msgspec.to_builtins(msgspec.convert(answer, WhyNot)) == answer

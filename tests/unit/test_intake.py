@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from stores import source
 from stores.intake import decode_file, deliver, file_digest, pending
 from stores.json_array import TRUNCATED
-from stores.records import Campaign, Decoded, Record, Rejected, Tombstone, iso
+from stores.records import Campaign, Decoded, Profile, Record, Rejected, Tombstone, iso
 
 MAX_BYTES = 2_200
 LONG = "x" * 3_000
@@ -338,6 +338,13 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
+NAMES = st.text("abcdefg_", min_size=1, max_size=5)
+PROFILES = st.builds(
+    Profile,
+    consent=st.dictionaries(NAMES, st.booleans(), max_size=2),
+    suppressed=st.booleans(),
+    attributes=st.dictionaries(NAMES, NAMES, max_size=2),
+)
 RECORDS = st.builds(
     Record,
     message_id=IDS,
@@ -352,18 +359,20 @@ RECORDS = st.builds(
     channel=LABELS,
     session_id=LABELS,
     extra=st.dictionaries(st.text(max_size=6), JSON_VALUES, max_size=3),
-)
+) | st.builds(Record, message_id=IDS, user_id=IDS, timestamp_ms=MOMENTS, event=st.just("profile"), profile=PROFILES)
 
 
 def as_input(record: Record) -> dict[str, object]:
     fields = msgspec.to_builtins(record)
+    fields |= fields.pop("profile") or {}
     return {name: value for name, value in fields.items() if name != "timestamp_ms"} | {"timestamp": iso(record.timestamp_ms)}
 
 
 def as_csv(records: list[Record]) -> str:
-    rows = [as_input(record) | {"extra": json.dumps(record.extra)} for record in records]
+    inputs = [as_input(record) for record in records]
+    rows = [{name: json.dumps(value) if isinstance(value, dict) else value for name, value in row.items()} for row in inputs]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=[*rows[0]])
+    writer = csv.DictWriter(text, fieldnames=[*dict.fromkeys(name for row in rows for name in row)])
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

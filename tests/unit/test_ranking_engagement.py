@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ranking.engagement import DAY_MS, EngagementWeights, ties_of, user_vector, weight_of
-from stores.records import Record, Tally
+from stores.records import CustomerTies, Profile, Record, Tally
 
 WEIGHTS = EngagementWeights()
 
@@ -114,3 +114,32 @@ def test_a_user_vector_has_length_1(vectors: np.ndarray, at_ms: list[int]) -> No
     lengths = np.linalg.norm(vectors, axis=1)
     vectors = np.eye(4, 5, dtype=np.float32) if (lengths < 1e-3).any() else vectors / lengths[:, None]
     assert np.linalg.norm(user_vector(vectors, np.array(at_ms), 30.0)) == pytest.approx(1.0, abs=1e-5)
+
+
+def stated(message_id: str, at_ms: int, **profile: object) -> Record:
+    said = Profile(**profile)  # type: ignore[arg-type]
+    return Record(message_id=message_id, user_id="u", timestamp_ms=at_ms, event="profile", profile=said)
+
+
+STATEMENTS = [
+    stated("a", 5, consent={"email": True, "sms": True}, suppressed=True, attributes={"tier": "gold", "city": "Bath"}),
+    stated("b", 9, consent={"email": False}),
+    stated("c", 7, consent={"email": True}, suppressed=False, attributes={"tier": "silver"}),
+    stated("d", 9, attributes={"city": "Leeds"}),
+    stated("e", 9, attributes={"city": "York"}),
+]
+
+
+@given(st.permutations(STATEMENTS))
+def test_of_a_profile_the_latest_statement_of_each_field_counts_in_whatever_order_they_came(statements: list[Record]) -> None:
+    known = Profile(consent={"email": False, "sms": True}, suppressed=False, attributes={"tier": "silver", "city": "York"})
+    ties = ties_of("u", statements, weights=EngagementWeights())
+    assert ties == CustomerTies(user_id="u", profile=known)  # which is neither an engagement nor an exposure
+
+
+def test_of_mailings_the_groups_are_kept_and_of_impressions_the_last_hundred_times() -> None:
+    mailings = [Record(message_id=f"m{n}", user_id="u", timestamp_ms=n, event="mailing", group=g) for n, g in enumerate(["b", "a", "b"])]
+    seen = [Record(message_id=f"i{n}", user_id="u", timestamp_ms=n, event="impression", campaign_id="c") for n in range(130, 0, -1)]
+    ties = ties_of("u", mailings + seen, weights=EngagementWeights())
+    assert ties.mailed == ("a", "b")
+    assert ties.shown == {"c": Tally(count=130, weight=0.0, last_at_ms=130, times_ms=tuple(range(31, 131)))}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from stores.records import Campaign, FileReport, Record, Tombstone, content_hash, epoch_ms, iso
+from stores.records import Campaign, FileReport, Profile, Record, Rules, Tombstone, content_hash, epoch_ms, iso
 from tests.unit.entries import campaigns, entries, records
 
 MOMENTS = st.integers(epoch_ms(datetime(1, 1, 1)), epoch_ms(datetime(9999, 12, 31, 23, 59, 59, 999_000)))
@@ -49,6 +49,7 @@ def test_different_content_has_a_different_hash(one: Record | Campaign, other: R
         {"intent": ""},
         {"channel": ""},
         {"session_id": ""},
+        {"profile": Profile()},
         {"extra": {"": None}},
     ],
     ids=lambda change: next(iter(change)),
@@ -65,6 +66,12 @@ def test_a_hash_is_the_same_in_every_process_and_version() -> None:
         == "40e7edbd86be38bbaccf190883871ea4"
     )
     assert content_hash(Campaign(campaign_id="c_1", name="Spring", channels=("email",))) == "6579d263d4f2c035b8b0fd7575299064"
+
+
+def test_rules_count_in_the_hash_of_a_campaign_and_their_absence_does_not() -> None:
+    plain = Campaign(campaign_id="c_1", name="Spring", channels=("email",))
+    assert content_hash(replace(plain, rules=Rules())) == content_hash(plain)
+    assert content_hash(replace(plain, rules=Rules(fallback=True))) != content_hash(plain)
 
 
 @given(MOMENTS)

@@ -14,6 +14,8 @@ from stores.settings import SECRET_FIELDS, BadSetting, Settings, load_settings, 
 FIELDS = [field.name for field in msgspec.structs.fields(Settings)]
 URL_FIELDS = [name for name in FIELDS if name.endswith("_url")]
 OTHER_VALUES = {
+    "overall_cap_impressions": ("0", 0),
+    "holdout_share": ("0.25", 0.25),
     "vector_index": ("HNSW", "HNSW"),
     "embedding_precision": ("bfloat16", "bfloat16"),
     "vector_index_params": ('{"M": 16, "efConstruction": 200}', {"M": 16, "efConstruction": 200}),
