@@ -46,7 +46,7 @@ def own_history(
             parts[key].append((score, evidence))
             signals[key][kind] = score
     for key, said in spoken(around.words, index).items():
-        signals[key].update(words=said.near, name=log1p(said.name), about=log1p(said.about))
+        signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), about=log1p(said.about))
         parts[key].append((word_score(said), OwnWords(said.term, said.count)))
     return [strongest(key, found, signals[key]) for key, found in parts.items()]
 

@@ -9,7 +9,7 @@ from math import log, log1p, sqrt
 from msgspec import Struct
 
 from stores.evidence import WordTie
-from stores.records import Campaign
+from stores.records import DAY_MS, Campaign
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 PHRASE_END = re.compile(r"[,;.:!?()\[\]\n|/]+")
@@ -101,12 +101,13 @@ class WordIndex(Struct, frozen=True):
 class Spoken(Struct, frozen=True):
     """What a customer's own words say of a campaign.
 
-    `near` is how near its words are by rarity; `name` and `about` are how often phrases of its name and of what else is told
-    of it were said. `term` is the phrase of the name that was said most, or else the word that makes most of the nearness,
-    said in `count` messages.
+    `near` is how near its words are by rarity, `fresh` the same of the words said on the customer's last day; `name` and
+    `about` are how often phrases of its name and of what else is told of it were said. `term` is the phrase of the name that
+    was said most, or else the word that makes most of the nearness, said in `count` messages.
     """
 
     near: float
+    fresh: float
     name: int
     about: int
     term: str
@@ -142,7 +143,10 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
 
     Nearness sums weight x log(1 + count) over the words in common, the others sum the counts of the phrases in common.
     """
+    ties = list(ties)
+    fresh_ms = max((tie.last_at_ms for tie in ties), default=0) - DAY_MS
     near: dict[str, float] = defaultdict(float)
+    fresh: dict[str, float] = defaultdict(float)
     name: dict[str, int] = defaultdict(int)
     about: dict[str, int] = defaultdict(int)
     best: dict[str, tuple[bool, float, WordTie]] = {}
@@ -150,6 +154,8 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
         for key, weight in index.words.get(tie.word, {}).items():
             part = weight * log1p(tie.count)
             near[key] += part
+            if tie.last_at_ms > fresh_ms:
+                fresh[key] += weight
             if key not in best or (False, part) > best[key][:2]:
                 best[key] = (False, part, tie)
         for key in index.name.get(tie.word, ()):
@@ -159,4 +165,7 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
         for key in index.about.get(tie.word, ()):
             about[key] += tie.count
             best.setdefault(key, (False, 0.0, tie))
-    return {key: Spoken(near.get(key, 0.0), name.get(key, 0), about.get(key, 0), tie.word, tie.count) for key, (_, _, tie) in best.items()}
+    return {
+        key: Spoken(near.get(key, 0.0), fresh.get(key, 0.0), name.get(key, 0), about.get(key, 0), tie.word, tie.count)
+        for key, (_, _, tie) in best.items()
+    }
