@@ -4,7 +4,6 @@ scikit-learn is imported only when something is fitted; the fitted model is plai
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 from msgspec import Struct
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.cases import cases_of
+from ranking.fusion import Ranked
 from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg
 from ranking.model import RRF, Comparison, RankingModel, features_of
@@ -25,6 +25,7 @@ FEWEST_CASES = 60
 MOST_CASES = 1500
 HELD_OUT_SHARE = 0.25
 NEGATIVES = 200
+FIRST_OF_EACH = 20
 INVERSE_PENALTY = 0.3
 """Of the ridge on the weights of standardised features, where each case weighs 1."""
 
@@ -45,7 +46,7 @@ class Example(Struct, frozen=True, kw_only=True):
 def example_of(scene: Scene) -> Example:
     """The scene's candidates as features: all that the customer responded to, and of the others at most 200.
 
-    Those are the first hundred by reciprocal rank, the ones that a ranking has to tell apart, and others drawn by a hash.
+    Those are the first twenty of each source, the ones that a ranking has to tell apart, and others drawn by lot.
     """
     rows: dict[str, dict[str, float]] = {key: {} for key in sample_of(scene)}
     for source, found in scene.rankings.items():
@@ -61,12 +62,16 @@ def example_of(scene: Scene) -> Example:
 
 def sample_of(scene: Scene) -> list[str]:
     """The campaigns that stand for a scene, in order of campaign_id."""
-    others = sorted(scene.candidates - scene.truth)
+    others = [key for key in scene.lot if key not in scene.truth]
     if len(others) > NEGATIVES:
-        leading = [key for key in order_of(scene, RRF, tuning=Tuning()) if key not in scene.truth][: NEGATIVES // 2]
-        left = (key for key in scene.lot if key not in scene.truth and key not in set(leading))
-        others = leading + list(islice(left, NEGATIVES - len(leading)))
-    return sorted(scene.truth | set(others))
+        first = {each.candidate.campaign_id for found in scene.rankings.values() for each in sorted(found, key=by_rank)[:FIRST_OF_EACH]}
+        leading = sorted(first - scene.truth)
+        others = leading + [key for key in others if key not in first][: NEGATIVES - len(leading)]
+    return sorted([*scene.truth, *others])
+
+
+def by_rank(ranked: Ranked) -> tuple[int, str]:
+    return ranked.rank, ranked.candidate.campaign_id
 
 
 def fit(examples: Sequence[Example], *, before_ms: int) -> RankingModel:

@@ -17,9 +17,15 @@ Order = Callable[[Scene], list[str]]
 
 
 def order_of(scene: Scene, model: RankingModel, *, tuning: Tuning) -> list[str]:
-    """The candidates as `recommend` gives them under this model."""
+    """The candidates as `recommend` gives them under this model, those that no source ranks by lot at the end."""
     lineup = replace(scene.lineup, model=model)
-    return [each.campaign_id for each in placed(lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)]
+    return completed(scene, [each.campaign_id for each in placed(lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)])
+
+
+def completed(scene: Scene, first: list[str]) -> list[str]:
+    """These candidates, then all the others by lot."""
+    there = set(first)
+    return first + [key for key in scene.lot if key not in there]
 
 
 def by_source(source: str) -> Order:
@@ -27,9 +33,7 @@ def by_source(source: str) -> Order:
 
     def order(scene: Scene) -> list[str]:
         ranked = sorted(scene.rankings.get(source, ()), key=lambda each: (each.rank, each.candidate.campaign_id))
-        proposed = [each.candidate.campaign_id for each in ranked]
-        spoken_of = set(proposed)
-        return proposed + [key for key in scene.lot if key not in spoken_of]
+        return completed(scene, [each.candidate.campaign_id for each in ranked])
 
     return order
 

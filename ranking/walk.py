@@ -14,6 +14,9 @@ from ranking.past import Conditions, Past
 from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
 from stores.records import Campaign, Record
 
+DEPTH = 500
+"""So many of the campaigns that engagement alone speaks for are ranked; those behind them stand in no order that matters."""
+
 
 class Archive(Struct, frozen=True, kw_only=True):
     """All records and campaigns there are, in any order, and how they are to be looked at.
@@ -32,7 +35,7 @@ class Archive(Struct, frozen=True, kw_only=True):
 class Scene(Struct, frozen=True, kw_only=True):
     """One case with all that was known then. `candidates` may be offered to the customer; `truth` is among them.
 
-    `rankings` are the sources', of all candidates; `engagements` counts those known of the customer. `lot` is all candidates in
+    `rankings` are the sources', of the first 500 at least; `engagements` counts those known of the customer. `lot` is all candidates in
     an order that says nothing and is the same every time.
     """
 
@@ -61,8 +64,8 @@ def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
         who = standing(customer.surroundings, now_ms=case.at_ms, policy=archive.tuning.policy)
         among = case.candidates if case.candidates is not None else reachable(case, now[1], past)
         offered = {key: campaign for key, campaign in allowed(now[1].offered, now[1].restricted, who).items() if key in among}
-        found = rankings(customer, now[1], offered, limit=len(offered))
-        candidates = frozenset(each.candidate.campaign_id for some in found.values() for each in some)
+        found = rankings(customer, now[1], offered, limit=DEPTH)
+        candidates = frozenset(offered)
         if (truth := case.truth & candidates) and len(candidates) > 1:
             yield Scene(
                 case=case,
