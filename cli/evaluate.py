@@ -187,6 +187,8 @@ def show(found: Quality) -> None:
             told = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
         table.add_row(name, *(f"{means[measure]:.3f}" for measure in SHOWN), told)
     console.print(table)
+    if found.silent:
+        click.echo(f"nothing to say in any case: {', '.join(found.silent)}")
     for name, segment in found.segments.items():
         best = ", ".join(f"{method} {segment.ndcg10[method]:.3f}" for method in ("served", "rrf", "recent_popularity", "popularity"))
         click.echo(f"{name}: {segment.cases} cases, ndcg@10 {best}")

@@ -13,7 +13,7 @@ from ranking.fitting import MOST_CASES, Example, example_of, fit
 from ranking.intervals import Interval, mean_by_customer
 from ranking.measures import ndcg, recall, reciprocal_rank
 from ranking.model import RRF, RankingModel
-from ranking.placing import methods, order_of
+from ranking.placing import SOURCES, methods, order_of
 from ranking.recommend import Tuning
 from ranking.walk import Archive, Scene, scenes
 from stores.records import DAY_MS, iso
@@ -44,7 +44,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     """What was found. `methods` and `differences` hold measures by method: means, and mean, low and high of a 95 % interval.
 
     `segments` are new customers (no engagement known), light (fewer than five) and heavy ones, and the moments of the cases.
-    `models` says from when on which model was served, and why it.
+    `models` says from when on which model was served, and why it; `silent` names the sources that had nothing to say in any case.
     """
 
     cases: int
@@ -54,6 +54,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     differences: dict[str, dict[str, Interval]]
     segments: dict[str, Segment]
     models: dict[str, str]
+    silent: list[str]
 
 
 def judge(
@@ -117,6 +118,7 @@ class Trial:
         self._sizes: list[int] = []
         self._judged: dict[str, list[Judged]] = {name: [] for name in (SERVED, *self._methods)}
         self._offered: set[str] = set()
+        self._speaking: set[str] = set()
 
     def judge(self, scene: Scene) -> None:
         """Ranks one scene every way."""
@@ -124,6 +126,7 @@ class Trial:
         self._cases.append((scene.case.user_id, busy(scene.engagements), scene.case.moment))
         self._sizes.append(len(scene.candidates))
         self._offered |= scene.candidates
+        self._speaking |= {source for source, found in scene.rankings.items() if found}
         self._judged[SERVED].append(judged(order_of(scene, model, tuning=self._tuning), scene))
         for name, order in self._methods.items():
             self._judged[name].append(judged(order(scene), scene))
@@ -150,6 +153,7 @@ class Trial:
             differences={f"{SERVED}-{name}": self._differences(name, range(len(users))) for name in self._methods},
             segments={name: self._segment(some) for name, some in rows.items()},
             models=self._models,
+            silent=[source for source in SOURCES if source not in self._speaking],
         )
 
     def _means(self, found: Sequence[Judged]) -> dict[str, float]:

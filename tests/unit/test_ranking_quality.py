@@ -56,6 +56,7 @@ def test_a_judgement_covers_every_method_and_says_what_was_served() -> None:
         "similar_customers", "similar_campaigns", "graph", "own_history", "engagement",
     }  # fmt: skip
     assert set(found.differences) == {f"served-{name}" for name in found.methods if name != "served"}
+    assert found.silent == ["similar_customers", "similar_campaigns"]  # nothing was embedded
     assert found.methods["served"]["ndcg@10"] > found.methods["random"]["ndcg@10"] + 0.2
     mean, low, high = found.differences["served-random"]["ndcg@10"]
     assert 0 < low < mean < high
