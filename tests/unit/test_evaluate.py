@@ -19,17 +19,8 @@ from tests.unit.test_ranking_model import shop
 def folder(tmp_path: Path) -> Path:
     archive, folder = shop(130), tmp_path / "export"
     folder.mkdir()
-    rows = [
-        {
-            "message_id": r.message_id,
-            "user_id": r.user_id,
-            "timestamp": iso(r.timestamp_ms),
-            "event": r.event,
-            "message": r.message,
-            "campaign_id": r.campaign_id,
-        }
-        for r in archive.records
-    ]
+    fields = ("message_id", "user_id", "event", "message", "campaign_id")
+    rows = [{"timestamp": iso(r.timestamp_ms)} | {name: getattr(r, name) for name in fields} for r in archive.records]
     (folder / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))
     campaigns = [{"campaign_id": c.campaign_id, "name": c.name, "repeatable": True} for c in archive.campaigns.values()]
     (folder / "campaigns.json").write_text(json.dumps(campaigns))
@@ -71,7 +62,7 @@ def test_a_folders_own_cases_are_judged_where_there_are_any(folder: Path) -> Non
 def test_a_case_that_cannot_be_read_is_told_by_its_line(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "given.jsonl"
     path.write_text('\n{"user_id": "u", "at": "yesterday", "candidates": [], "truth": []}\n')
-    with pytest.raises(BadCase, match="given.jsonl:2"):
+    with pytest.raises(BadCase, match=r"given\.jsonl:2"):
         list(read_cases(path))
     result = CliRunner().invoke(main, ["evaluate", str(folder), "--cases", str(path), "--no-embeddings"])
     assert result.exit_code == 1
