@@ -179,6 +179,7 @@ class Past:
         self._ids = sorted(named)
         self._place = {key: place for place, key in enumerate(self._ids)}
         self._engaged: dict[str, dict[int, None]] = defaultdict(dict)  # as sets in order of time
+        self._places: dict[str, NDArray[np.int64]] = {}
         self._audience: dict[str, dict[str, None]] = defaultdict(dict)
         self._voices: dict[str, dict[str, None]] = defaultdict(dict)
         self._users: list[str] = []
@@ -302,10 +303,17 @@ class Past:
         kept = some[np.lexsort((some, -attracted[some]))][:CAMPAIGNS_EACH]
         return [IntentTie(intent, self._ids[place], expressed, int(attracted[place])) for place in kept]
 
+    def _places_of(self, user_id: str) -> NDArray[np.int64]:
+        """Where the campaigns stand that a customer engaged with."""
+        engaged = self._engaged[user_id]
+        if user_id not in self._places or len(self._places[user_id]) != len(engaged):  # nobody ever engages with fewer
+            self._places[user_id] = np.fromiter(engaged, np.int64, len(engaged))
+        return self._places[user_id]
+
     def _engaged_by(self, users: Iterable[str]) -> NDArray[np.int64]:
         """How many of these customers engaged with each campaign, by its place."""
-        held = [self._engaged[user] for user in users if user in self._engaged]
-        places = np.concatenate([np.fromiter(each, np.int64, len(each)) for each in held]) if held else np.zeros(0, np.int64)
+        held = [self._places_of(user) for user in users if user in self._engaged]
+        places = np.concatenate(held) if held else np.zeros(0, np.int64)
         return np.bincount(places, minlength=len(self._ids))
 
 

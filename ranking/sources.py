@@ -180,5 +180,6 @@ def audience(campaign_id: str, figures: Mapping[str, CampaignFigures], at_least:
 
 def strongest(campaign_id: str, parts: Sequence[tuple[float, Evidence]], signals: Signals = NO_SIGNALS) -> Candidate:
     """The sum of a campaign's parts, told by the largest of them (the first in its fields' order among equals)."""
-    _, evidence = max(parts, key=lambda part: (part[0], repr(part[1])))
+    most = max(score for score, _ in parts)
+    evidence = max((evidence for score, evidence in parts if score == most), key=repr)
     return Candidate(campaign_id, sum(sorted(score for score, _ in parts)), evidence, signals)
