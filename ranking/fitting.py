@@ -28,6 +28,9 @@ NEGATIVES = 200
 FIRST_OF_EACH = 20
 INVERSE_PENALTY = 0.3
 """Of the ridge on the weights of standardised features, where each case weighs 1."""
+SMALLEST_SCALE = 1e-6
+EITHER_WAY = frozenset(("engagement.age", "engagement.customers"))
+"""Features that may count against a campaign: being old, and having been popular beyond what it is lately."""
 
 Matrix = NDArray[np.float64]
 
@@ -83,11 +86,7 @@ def fit(examples: Sequence[Example], *, before_ms: int) -> RankingModel:
     names = sorted({name for example in past for name in example.names})
     tables = [aligned(example, names) for example in past]
     scales = np.sqrt(np.mean([table.var(axis=0) for table in tables], axis=0))
-    used = scales > 1e-6
-    weights = np.zeros(len(names))
-    weights[used] = (
-        regressed([(table[:, used] / scales[used], each.positive) for table, each in zip(tables, past, strict=True)]) / scales[used]
-    )
+    weights = weighed(names, scales, [(table, each.positive) for table, each in zip(tables, past, strict=True)])
     weights = np.round(weights, 6)
     model = RankingModel(
         kind="linear",
@@ -108,6 +107,24 @@ def aligned(example: Example, names: Sequence[str]) -> Matrix:
     table = np.zeros((len(example.values), len(names)))
     table[:, [place[name] for name in example.names]] = example.values
     return table
+
+
+def weighed(names: Sequence[str], scales: Matrix, tables: Sequence[tuple[Matrix, NDArray[np.bool_]]]) -> Matrix:
+    """The features' weights, none below 0 but those of `EITHER_WAY`.
+
+    Evidence for a campaign never counts against it: a weight that comes out negative stands in for another feature by chance, and
+    did worse on later cases. Such features are left out and the others fitted again, until there is none.
+    """
+    kept = [column for column, scale in enumerate(scales) if scale > SMALLEST_SCALE]
+    weights = np.zeros(len(names))
+    while kept:
+        found = regressed([(table[:, kept] / scales[kept], positive) for table, positive in tables])
+        against = {column for column, weight in zip(kept, found, strict=True) if weight < 0 and names[column] not in EITHER_WAY}
+        if not against:
+            weights[kept] = found / scales[kept]
+            break
+        kept = [column for column in kept if column not in against]
+    return weights
 
 
 def regressed(tables: Iterable[tuple[Matrix, NDArray[np.bool_]]]) -> Matrix:
