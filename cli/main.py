@@ -2,6 +2,7 @@
 
 import click
 
+from cli.evaluate import evaluate
 from cli.export import export
 from cli.forget import forget
 from cli.key import key
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, key, warm):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, evaluate, key, warm):
     main.add_command(command)

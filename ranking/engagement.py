@@ -3,7 +3,7 @@
 Pure aggregation for the writing side; every figure is recomputed from all of the customer's records, never incremented.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from stores.records import MOST_IMPRESSION_TIMES, CustomerTies, Event, Profile, Record, Tally
+from ranking.words import terms_of
+from stores.records import DAY_MS, MOST_IMPRESSION_TIMES, CustomerTies, Event, Profile, Record, Tally
 
-DAY_MS = 86_400_000
+WORDS_KEPT = 600
 
 
 class EngagementWeights(Struct, frozen=True, kw_only=True):
@@ -50,29 +51,27 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
         profile=profile_of(records),
         mailed=tuple(sorted(mailed)),
     )
-    marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
     for record in records:
-        if record.campaign_id and record.event in marks:
-            add(marks[record.event], record.campaign_id, record, 0.0)
-        if record.role != "customer" or record.event not in ("message", "click", "conversion"):
-            continue
-        weight = weight_of(record.event, record.intent, weights=weights)
-        if record.campaign_id and weight > 0:
-            add(ties.engaged_with, record.campaign_id, record, weight)
-        if record.intent:
-            add(ties.expressed, record.intent, record, 0.0)
-    for campaign_id, times_ms in impression_times(records).items():
-        ties.shown[campaign_id] = replace(ties.shown[campaign_id], times_ms=times_ms)
+        note(ties, record, weights=weights)
     return ties
 
 
-def impression_times(records: Iterable[Record]) -> dict[str, tuple[int, ...]]:
-    """When each campaign was shown, the last 100 times, in order."""
-    times: dict[str, list[int]] = {}
-    for record in records:
-        if record.event == "impression" and record.campaign_id:
-            times.setdefault(record.campaign_id, []).append(record.timestamp_ms)
-    return {campaign_id: tuple(sorted(found)[-MOST_IMPRESSION_TIMES:]) for campaign_id, found in times.items()}
+def note(ties: CustomerTies, record: Record, *, weights: EngagementWeights) -> None:
+    """Adds what one of the customer's records says to their ties."""
+    marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
+    if record.campaign_id and record.event in marks:
+        add(marks[record.event], record.campaign_id, record, 0.0)
+    if record.campaign_id and record.event == "impression":
+        seen = ties.shown[record.campaign_id]
+        times_ms = tuple(sorted((*seen.times_ms, record.timestamp_ms))[-MOST_IMPRESSION_TIMES:])
+        ties.shown[record.campaign_id] = replace(seen, times_ms=times_ms)
+    if record.role != "customer" or record.event not in ("message", "click", "conversion"):
+        return
+    weight = weight_of(record.event, record.intent, weights=weights)
+    if record.campaign_id and weight > 0:
+        add(ties.engaged_with, record.campaign_id, record, weight)
+    if record.intent:
+        add(ties.expressed, record.intent, record, 0.0)
 
 
 def profile_of(records: Iterable[Record]) -> Profile:
@@ -94,7 +93,44 @@ def profile_of(records: Iterable[Record]) -> Profile:
 def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> None:
     """Counts one record towards the tally at `key`."""
     seen = tallies.get(key, Tally(count=0, weight=0.0, last_at_ms=record.timestamp_ms))
-    tallies[key] = Tally(count=seen.count + 1, weight=seen.weight + weight, last_at_ms=max(seen.last_at_ms, record.timestamp_ms))
+    tallies[key] = replace(seen, count=seen.count + 1, weight=seen.weight + weight, last_at_ms=max(seen.last_at_ms, record.timestamp_ms))
+
+
+def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:
+    """How often one customer said each word and each phrase, from all of their records, in any order: the 600 most used.
+
+    Only the customer's own messages count, each once for every word in it. Among words used equally often the one said
+    last goes first, then the alphabet decides; the result is in that order.
+    """
+    tallies: dict[str, Tally] = {}
+    for record in records:
+        note_words(tallies, record)
+    return most_used(tallies)
+
+
+def note_words(tallies: dict[str, Tally], record: Record) -> None:
+    """Counts the words and phrases of one record, where the customer speaks in it."""
+    for word in set(terms_of(record.message or "")) if record.speaks else ():
+        add(tallies, word, record, 0.0)
+
+
+def most_used(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
+    """The 600 words most used, in order."""
+    return dict(sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))[:WORDS_KEPT])
+
+
+def channels_used(records: Iterable[Record], *, weights: EngagementWeights) -> dict[str, int]:
+    """How often one customer engaged with a campaign by each channel, in order of channel."""
+    found: dict[str, int] = {}
+    for record in records:
+        if (
+            record.channel
+            and record.campaign_id
+            and record.role == "customer"
+            and weight_of(record.event, record.intent, weights=weights) > 0
+        ):
+            found[record.channel] = found.get(record.channel, 0) + 1
+    return dict(sorted(found.items()))
 
 
 def user_vector(vectors: NDArray[np.float32], timestamps_ms: NDArray[np.int64], half_life_days: float) -> NDArray[np.float32]:

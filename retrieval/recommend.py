@@ -53,7 +53,7 @@ from retrieval.turns import Turns
 from retrieval.why_not import why_not
 from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
-from stores.evidence import Neighbour, Surroundings
+from stores.evidence import CAMPAIGNS_EACH, Neighbour, Surroundings
 from stores.records import Record
 from stores.settings import Settings
 from stores.vectors import Vector
@@ -65,9 +65,6 @@ UNKNOWN_TTL_S = 60
 
 EVERYTHING = 2**31
 """As many campaigns as there are."""
-
-CAMPAIGNS_EACH = 50
-"""How many campaigns the graph tells at most of each neighbour, each of the customer's campaigns and each intent."""
 
 log = logging.getLogger("retrieval")
 

@@ -73,6 +73,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbours: Positive = 50
     fusion_k: Positive = 60
     rate_prior_exposures: PositiveFloat = 20.0
+    engagement_half_life_days: PositiveFloat = 14.0
+    diversity: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
     # Rules for all campaigns
     overall_cap_impressions: Annotated[int, Meta(ge=0, le=MOST_IMPRESSION_TIMES)] | None = None

@@ -1,0 +1,125 @@
+import random
+from itertools import pairwise
+from math import isclose
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ranking.cases import Case
+from ranking.fitting import FEWEST_CASES, Example, fit, fit_model
+from ranking.fusion import ranked
+from ranking.model import RRF, RankingModel, contribution, fused, linear
+from ranking.sources import Candidate, Popularity
+from ranking.walk import Archive, scenes
+from stores.records import DAY_MS, Campaign, Record
+
+KEYS = ["c_1", "c_2", "c_3", "c_4"]
+CAMPAIGNS = {key: Campaign(campaign_id=key, name=key) for key in KEYS}
+MODEL = RankingModel(kind="linear", weights={"graph.near": 2.0, "own.near": -1.0, "own.present": 0.5, "graph.rank": 0.25}, centre=1.0)
+
+signals = st.dictionaries(st.sampled_from(["near", "other"]), st.floats(-3, 3))
+found = st.lists(
+    st.builds(Candidate, st.sampled_from(KEYS), st.floats(0, 1), st.just(Popularity(1, 1, 1.0)), signals),
+    unique_by=lambda candidate: candidate.campaign_id,
+)
+
+
+@given(found, found)
+def test_a_linear_score_is_the_squashed_sum_of_its_contributions_in_a_total_order(graph: list[Candidate], own: list[Candidate]) -> None:
+    rankings = {"graph": ranked(graph, CAMPAIGNS), "own": ranked(own, CAMPAIGNS)}
+    result = linear(rankings, MODEL)
+    assert {each.campaign_id for each in result} == {each.campaign_id for each in graph + own}
+    for each in result:
+        total = sum(place.contribution for place in each.places) - MODEL.centre
+        assert isclose(each.score, 1 / (1 + np.exp(-total)), abs_tol=2e-6)
+    assert all((-one.score, one.campaign_id) < (-other.score, other.campaign_id) for one, other in pairwise(result))
+    assert linear({source: some[::-1] for source, some in reversed(rankings.items())}, MODEL) == result
+
+
+def test_a_source_that_is_not_there_adds_nothing() -> None:
+    [only] = ranked([Candidate("c_1", 0.5, Popularity(1, 1, 1.0), {"near": 3.0})], CAMPAIGNS)
+    assert contribution("unheard_of", only, MODEL) == 0.0
+    assert contribution("graph", only, MODEL) == 2.0 * 3.0 + 0.25
+
+
+def test_the_released_model_decides_how_sources_are_fused() -> None:
+    rankings = {"graph": ranked([Candidate("c_1", 0.5, Popularity(1, 1, 1.0))], CAMPAIGNS)}
+    assert fused(rankings, RRF, k=60, weights={})[0].score == 1.0
+    assert fused(rankings, MODEL, k=60, weights={})[0].score < 0.5
+
+
+def test_equal_versions_are_equal_rankings() -> None:
+    assert MODEL.versioned().version == replace(MODEL, cases=9, why="other words").versioned().version
+    assert MODEL.versioned().version != replace(MODEL, centre=2.0).versioned().version
+
+
+def example(number: int, *, ended_ms: int = 0) -> Example:
+    """Whoever has much of `a.good` was responded to; `a.noise` says nothing."""
+    drawn = np.random.default_rng(number)
+    values = np.column_stack([drawn.normal(size=12), drawn.normal(size=12)])
+    positive = values[:, 0] + drawn.normal(size=12) / 2 >= np.sort(values[:, 0])[-2]
+    positive[np.argmax(values[:, 0])], positive[np.argmin(values[:, 0])] = True, False
+    return Example(user_id=f"u{number}", at_ms=0, ended_ms=ended_ms, names=("a.good", "a.noise"), values=values, positive=positive)
+
+
+def test_a_fit_weighs_what_told_the_outcomes_apart() -> None:
+    model = fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
+    assert model.kind == "linear"
+    assert model.weights["a.good"] > 5 * abs(model.weights.get("a.noise", 0.0))
+    assert model.cases == FEWEST_CASES
+    assert model == fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
+
+
+def test_few_past_cases_keep_fusion_and_say_so() -> None:
+    model = fit([example(n) for n in range(FEWEST_CASES - 1)], before_ms=1)
+    assert model.kind == "rrf"
+    assert f"{FEWEST_CASES - 1} past cases are too few" in model.why
+
+
+def test_what_has_not_ended_by_then_is_not_fitted_on() -> None:
+    assert fit([example(n, ended_ms=5) for n in range(FEWEST_CASES)], before_ms=5).kind == "rrf"
+
+
+def shop(days: int, *, seed: int = 1) -> Archive:
+    """Customers say the name of what they then respond to, day after day; and one campaign is popular with nobody of them."""
+    drawn, kinds = random.Random(seed), ["tea", "ink", "rope", "soap", "lamp", "cake"]
+    campaigns = {
+        f"c_{kind}{n}": Campaign(campaign_id=f"c_{kind}{n}", name=f"{kind} {n}", repeatable=True) for kind in kinds for n in range(3)
+    }
+    records: list[Record] = []
+    for day in range(days):
+        user, kind = f"u{day % 9}", kinds[day % 9 % 6]
+        at_ms, key = day * DAY_MS + 1000, f"c_{kind}{drawn.randrange(3)}"
+        records.append(Record(message_id=f"s{day}", user_id=user, timestamp_ms=at_ms, message=f"I like {kind}"))
+        records.append(Record(message_id=f"c{day}", user_id=user, timestamp_ms=at_ms + 1, event="click", campaign_id=key))
+    return Archive(records=records, campaigns=campaigns, vectors={})
+
+
+def test_a_model_is_released_only_with_its_gain_over_fusion_on_held_out_cases() -> None:
+    model = fit_model(shop(130))
+    assert model.compared["rrf"].gain > 0 if model.kind == "linear" else model.compared["rrf"].gain <= 0
+    assert model.held_out > 0
+    assert {"linear", "rrf", "own_history", "graph", "engagement"} <= model.compared.keys()
+    assert f"{model.compared['rrf'].gain:+.3f} over reciprocal rank fusion" in model.why
+    assert model == fit_model(shop(130))
+
+
+def test_with_few_data_fusion_is_released() -> None:
+    assert fit_model(shop(5)).why == f"reciprocal rank fusion: 5 past cases are too few to fit on, {FEWEST_CASES} are needed"
+    assert fit_model(Archive(records=[], campaigns={}, vectors={})).kind == "rrf"
+
+
+@pytest.mark.parametrize("moment_ms", [40 * DAY_MS, 41 * DAY_MS])
+def test_a_planted_future_event_changes_no_scene(moment_ms: int) -> None:
+    archive = shop(60)
+    case = Case(case_id="x", user_id="u1", at_ms=moment_ms, ended_ms=moment_ms, truth=frozenset({"c_ink0"}))
+    planted = [
+        Record(message_id=f"p{n}", user_id=user, timestamp_ms=moment_ms + n, event="conversion", campaign_id="c_ink0", message="ink 0")
+        for n, user in enumerate(["u1", "u2", "u3", "u1"])
+    ]
+    [seen] = scenes(archive, [case])
+    [with_future] = scenes(replace(archive, records=[*archive.records, *planted]), [case])
+    assert repr(with_future) == repr(seen)

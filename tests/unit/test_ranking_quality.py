@@ -1,0 +1,65 @@
+from math import log2
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ranking.intervals import mean_by_customer
+from ranking.measures import ndcg, recall, reciprocal_rank
+from ranking.quality import judge, sampled
+from tests.unit.test_ranking_model import shop
+
+KEYS = ["a", "b", "c", "d", "e", "f"]
+orders = st.permutations(KEYS)
+truths = st.sets(st.sampled_from(KEYS), min_size=1).map(frozenset)
+
+
+def test_ndcg_discounts_each_hit_by_its_place() -> None:
+    assert ndcg(["x", "a", "y", "b"], frozenset("ab"), k=10) == pytest.approx((1 / log2(3) + 1 / log2(5)) / (1 + 1 / log2(3)))
+    assert ndcg(["x", "a"], frozenset("a"), k=1) == 0.0
+
+
+@given(orders, truths, st.integers(1, 8))
+def test_measures_lie_in_0_to_1_and_are_best_for_the_truth_first(order: list[str], truth: frozenset[str], k: int) -> None:
+    best = sorted(order, key=lambda key: key not in truth)
+    for measure in (lambda ranked: ndcg(ranked, truth, k=k), lambda ranked: recall(ranked, truth, k=k)):
+        assert 0 <= measure(order) <= measure(best) <= 1
+    assert ndcg(best, truth, k=k) == pytest.approx(1)
+    assert 0 < reciprocal_rank(order, truth) <= reciprocal_rank(best, truth) == 1
+
+
+def test_cases_of_one_customer_make_an_interval_no_narrower() -> None:
+    values = [0.0, 1.0, 0.2, 0.9] * 10
+    apart = mean_by_customer(values, [f"u{n}" for n in range(40)])
+    together = mean_by_customer(values, [f"u{n % 4}" for n in range(40)])
+    assert apart[0] == together[0] == pytest.approx(0.525)
+    assert together[2] - together[1] > apart[2] - apart[1]
+    assert mean_by_customer(values, [f"u{n}" for n in range(40)]) == apart
+
+
+def test_of_too_many_cases_the_same_ones_are_drawn_whatever_their_order() -> None:
+    from ranking.cases import cases_of
+
+    archive = shop(60)
+    cases = cases_of(archive.records, archive.campaigns)
+    drawn = sampled(cases, 20)
+    assert len(drawn) == 20
+    assert {case.case_id for case in drawn} == {case.case_id for case in sampled(cases[::-1], 20)}
+    assert sampled(cases, 60) == cases
+
+
+def test_a_judgement_covers_every_method_and_says_what_was_served() -> None:
+    found = judge(shop(130))
+    assert found.cases == 39
+    assert set(found.methods) == {
+        "served", "random", "popularity", "recent_popularity", "rrf",
+        "similar_customers", "similar_campaigns", "graph", "own_history", "engagement",
+    }  # fmt: skip
+    assert set(found.differences) == {f"served-{name}" for name in found.methods if name != "served"}
+    assert found.silent == ["similar_customers", "similar_campaigns"]  # nothing was embedded
+    assert found.methods["served"]["ndcg@10"] > found.methods["random"]["ndcg@10"] + 0.2
+    mean, low, high = found.differences["served-random"]["ndcg@10"]
+    assert 0 < low < mean < high
+    assert mean == pytest.approx(found.methods["served"]["ndcg@10"] - found.methods["random"]["ndcg@10"], abs=1e-5)
+    assert all(why.startswith(("fitted on", "reciprocal rank fusion")) for why in found.models.values())
+    assert sum(found.segments[name].cases for name in ("new", "light", "heavy") if name in found.segments) == found.cases
