@@ -21,7 +21,7 @@ from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import Vectors
 
-VECTORS_CODE_VERSION = "1"
+VECTORS_CODE_VERSION = "2"
 RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 
 
@@ -73,7 +73,8 @@ class Stores:
     @cached_property
     def vectors(self) -> Vectors:
         vectors = self.vectors_as_found
-        vectors.prepare(messages=self.collections.messages, users=self.collections.users, dimension=self.embedder.dimension)
+        names = self.collections
+        vectors.prepare(messages=names.messages, users=names.users, campaigns=names.campaigns, dimension=self.embedder.dimension)
         return vectors
 
     @cached_property
@@ -84,7 +85,7 @@ class Stores:
 
     @cached_property
     def collections(self) -> Collections:
-        """The pair of collections that this run writes, and that its release will name."""
+        """The collections that this run writes, and that its release will name."""
         return collections_of(
             self.rebuild,
             self.documents.releases(RELEASES_KEPT),

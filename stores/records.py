@@ -155,7 +155,10 @@ class FileReport(Struct, frozen=True, kw_only=True):
 
 
 class Release(Struct, frozen=True, kw_only=True):
-    """The generation that readers trust. `number` only ever grows; equal `digest` means equal answers."""
+    """The generation that readers trust. `number` only ever grows; equal `digest` means equal answers.
+
+    `campaign_vectors` is "" in a release from before there were such.
+    """
 
     number: int
     digest: str
@@ -168,3 +171,9 @@ class Release(Struct, frozen=True, kw_only=True):
     newest_record_ms: int = 0
     released_at_ms: int = 0
     run_id: str = ""
+    campaign_vectors: str = ""
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The Milvus collections that its readers use."""
+        return tuple(name for name in (self.message_vectors, self.user_vectors, self.campaign_vectors) if name)

@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 
+from platform_assets.assets.vectors import counts_of
 from platform_assets.automation import on_new_data
 from platform_assets.rebuilding import NAMES, RELEASES_KEPT
 from platform_assets.reconcile import version_of
@@ -87,20 +88,19 @@ def new_release(stores: Stores, latest: Release | None, *, digest: str, run_id: 
             "milvus", f"{stores.collections.messages} does not reflect the records: launch the refresh or the rebuild again"
         )
     counts, figures = stores.documents.counts("raw_docs", "campaigns"), stores.metrics.counts()
-    extent = stores.ledger.extent(stores.collections.ledger)
     return Release(
         number=latest.number + 1 if latest else 1,
         digest=digest,
         message_vectors=stores.collections.messages,
         user_vectors=stores.collections.users,
+        campaign_vectors=stores.collections.campaigns,
         model=stores.settings.embedding_model,
         dimension=stores.embedder.dimension,
         sequence=latest_sequence(stores),
         rows={
             "records": counts["raw_docs"],
             "campaigns": counts["campaigns"],
-            "message_vectors": extent.held,
-            "user_vectors": extent.owners,
+            **counts_of(stores),
             "graph_customers": stores.graph.counts()["User"],
             "metrics_events": figures["events"],
         },
@@ -131,6 +131,6 @@ def abandoned(stores: Stores) -> list[str]:
 
     One run writes at a time, so what no release names and this run does not write was left by one that was cut off.
     """
-    needed = {name for each in stores.documents.releases(RELEASES_KEPT) for name in (each.message_vectors, each.user_vectors)}
+    needed = {name for each in stores.documents.releases(RELEASES_KEPT) for name in each.collections}
     ledgers = {name for name in stores.ledger.stores() if name.startswith(NAMES)}
-    return sorted(ledgers.union(stores.vectors_as_found.collections()) - needed - {stores.collections.messages, stores.collections.users})
+    return sorted(ledgers.union(stores.vectors_as_found.collections()) - needed - stores.collections.names)
