@@ -10,9 +10,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from ranking.words import words_of
 from stores.records import CustomerTies, Event, Record, Tally
 
 DAY_MS = 86_400_000
+WORDS_KEPT = 300
 
 
 class EngagementWeights(Struct, frozen=True, kw_only=True):
@@ -56,6 +58,20 @@ def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> N
     """Counts one record towards the tally at `key`."""
     seen = tallies.get(key, Tally(count=0, weight=0.0, last_at_ms=record.timestamp_ms))
     tallies[key] = Tally(count=seen.count + 1, weight=seen.weight + weight, last_at_ms=max(seen.last_at_ms, record.timestamp_ms))
+
+
+def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:
+    """How often one customer said each word, from all of their records, in any order: the 300 words most used.
+
+    Only the customer's own messages count, each once for every word in it. Among words used equally often the one said
+    last goes first, then the alphabet decides; the result is in that order.
+    """
+    tallies: dict[str, Tally] = {}
+    for record in records:
+        for word in set(words_of(record.message or "")) if record.speaks else ():
+            add(tallies, word, record, 0.0)
+    most_used = sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))
+    return dict(most_used[:WORDS_KEPT])
 
 
 def user_vector(vectors: NDArray[np.float32], timestamps_ms: NDArray[np.int64], half_life_days: float) -> NDArray[np.float32]:

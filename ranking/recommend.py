@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from ranking.fusion import Place, Ranked, fuse, ranked
 from ranking.reasons import reason
@@ -46,10 +48,14 @@ class Lineup(Struct, frozen=True, kw_only=True):
 
 
 class Customer(Struct, frozen=True, kw_only=True):
-    """What the stores say of one customer. `known` is False for a customer never heard of."""
+    """What the stores say of one customer. `known` is False for a customer never heard of.
+
+    `vector` is the customer's own, float32, (dimension,), of length 1; None where there is none.
+    """
 
     user_id: str
     known: bool
+    vector: NDArray[np.float32] | None = None
     neighbours: Sequence[Neighbour] = ()
     surroundings: Surroundings = Surroundings()
 

@@ -1,6 +1,8 @@
 """What the stores say about one customer and about the campaigns: the answers that ranking works from."""
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from stores.records import Campaign
 
@@ -49,14 +51,27 @@ class IntentTie(Struct, frozen=True):
     customers: int
 
 
+class WordTie(Struct, frozen=True):
+    """The customer said `word` in `count` messages, last at `last_at_ms`."""
+
+    word: str
+    count: int
+    last_at_ms: int
+
+
 class Surroundings(Struct, frozen=True, kw_only=True):
-    """Everything one graph query finds around a customer. `known` is False for a customer never heard of."""
+    """Everything one graph query finds around a customer. `known` is False for a customer never heard of.
+
+    `words` are the customer's own most used ones, `channels` says how often the customer engaged by each channel.
+    """
 
     known: bool = False
     own: tuple[OwnTie, ...] = ()
     neighbours: tuple[NeighbourTie, ...] = ()
     co_engaged: tuple[CoEngagement, ...] = ()
     intents: tuple[IntentTie, ...] = ()
+    words: tuple[WordTie, ...] = ()
+    channels: dict[str, int] = {}
 
 
 class CampaignFigures(Struct, frozen=True, kw_only=True):
@@ -73,8 +88,27 @@ class CampaignFigures(Struct, frozen=True, kw_only=True):
     last_at_ms: int = 0
 
 
+class CampaignDay(Struct, frozen=True, kw_only=True):
+    """One campaign's impressions and engagement on one day, YYYY-MM-DD in UTC."""
+
+    campaign_id: str
+    day: str
+    impressions: int = 0
+    messages: int = 0
+    clicks: int = 0
+    conversions: int = 0
+    weight: float = 0.0
+
+
 class Catalogue(Struct, frozen=True, kw_only=True):
-    """All campaigns with their figures, as of one release; both by campaign_id."""
+    """All campaigns with their figures, as of one release, by campaign_id; and their days, in no order.
+
+    `newest_ms` is the time of the newest record, from which decay counts. `vectors` are those of the campaigns' own
+    texts, float32, (dimension,), of length 1, where they are known.
+    """
 
     campaigns: dict[str, Campaign] = {}
     figures: dict[str, CampaignFigures] = {}
+    days: tuple[CampaignDay, ...] = ()
+    newest_ms: int = 0
+    vectors: dict[str, NDArray[np.float32]] = {}
