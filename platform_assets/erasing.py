@@ -15,6 +15,7 @@ from platform_assets.resources import Stores
 from ranking.words import campaign_text
 from stores.erasures import Erasure
 from stores.errors import ContractBroken
+from stores.graph import TIES
 from stores.intake import file_digest, pending
 from stores.ledger import Change
 from stores.records import Decoded, Record, Rejected
@@ -74,7 +75,8 @@ def holdings(stores: Stores, user_id: str) -> dict[str, int]:
         "mongodb quarantine": sum(user_id in owners_in(each.raw) for each in stores.documents.quarantine.all()),
         **vectors,
         "neo4j customers": int(ties is not None),
-        "neo4j ties": sum(len(getattr(ties, kind)) for kind in ties.__struct_fields__[1:]) if ties else 0,
+        "neo4j ties": sum(len(getattr(ties, kind)) for kind in TIES) if ties else 0,
+        "neo4j words": len(ties.words) if ties else 0,
         "sql events": len(stores.metrics.events_of([user_id])),
         "sql engagement": len(stores.metrics.engagement_of([user_id])),
         "sql ledger": sum(stores.ledger.naming(user_id).values()),

@@ -3,6 +3,7 @@
 Pure aggregation for the writing side; every figure is recomputed from all of the customer's records, never incremented.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ from stores.records import CustomerTies, Event, Record, Tally
 
 DAY_MS = 86_400_000
 WORDS_KEPT = 300
+LONGEST_WORD = 64
+CHANNELS_KEPT = 50
 
 
 class EngagementWeights(Struct, frozen=True, kw_only=True):
@@ -39,7 +42,11 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
     Engagement and intents come from what the customer said and did, never from an agent's records. A dismissal or a
     conversion counts whoever noted it: a no must not get lost. Mailings are exposure and stay out of the graph.
     """
-    ties = CustomerTies(user_id=user_id, engaged_with={}, shown={}, dismissed={}, converted={}, expressed={})
+    records = list(records)
+    words, channels = words_spoken(records), channels_used(records, weights=weights)
+    ties = CustomerTies(
+        user_id=user_id, engaged_with={}, shown={}, dismissed={}, converted={}, expressed={}, words=words, channels=channels
+    )
     marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
     for record in records:
         if record.campaign_id and record.event in marks:
@@ -64,14 +71,28 @@ def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:
     """How often one customer said each word, from all of their records, in any order: the 300 words most used.
 
     Only the customer's own messages count, each once for every word in it. Among words used equally often the one said
-    last goes first, then the alphabet decides; the result is in that order.
+    last goes first, then the alphabet decides; the result is in that order. What is longer than 64 letters is no word.
     """
     tallies: dict[str, Tally] = {}
     for record in records:
         for word in set(words_of(record.message or "")) if record.speaks else ():
-            add(tallies, word, record, 0.0)
+            if len(word) <= LONGEST_WORD:
+                add(tallies, word, record, 0.0)
     most_used = sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))
     return dict(most_used[:WORDS_KEPT])
+
+
+def channels_used(records: Iterable[Record], *, weights: EngagementWeights) -> dict[str, int]:
+    """How often one customer engaged by each channel: the 50 channels most used, then by name."""
+    engaged = (
+        record.channel
+        for record in records
+        if record.channel
+        and record.campaign_id
+        and record.role == "customer"
+        and weight_of(record.event, record.intent, weights=weights) > 0
+    )
+    return dict(sorted(Counter(engaged).items(), key=lambda held: (-held[1], held[0]))[:CHANNELS_KEPT])
 
 
 def user_vector(vectors: NDArray[np.float32], timestamps_ms: NDArray[np.int64], half_life_days: float) -> NDArray[np.float32]:

@@ -81,7 +81,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]
     tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
-    generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
+    generations = Generations(documents=documents, cache=cache, metrics=metrics, vectors=vectors, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
     recommender = Recommender(
         cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, tuning=tuning

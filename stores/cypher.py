@@ -36,7 +36,11 @@ COLLECT {
   WITH intent, expressed, campaign, customers ORDER BY customers DESC, campaign
   WITH intent, expressed, collect([campaign, customers])[..$limit] AS ties
   RETURN [intent, expressed, ties]
-} AS intents
+} AS intents,
+COLLECT {
+  MATCH (user:User {id: $user}) WHERE user.words IS NOT NULL
+  RETURN [user.words, user.word_counts, user.word_times, user.channels, user.channel_counts]
+} AS spoken
 """
 PUT_CAMPAIGNS = """
 UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]})
@@ -63,6 +67,14 @@ DROP_TIES = "UNWIND $rows AS row MATCH (:User {{id: row[0]}})-[tie:{relationship
 TIES_OF = """
 UNWIND $ids AS id MATCH (user:User {id: id}) OPTIONAL MATCH (user)-[tie]->(end)
 RETURN id, type(tie), end.id, tie.count, tie.weight, tie.last_at
+"""
+PUT_SPOKEN = """
+UNWIND $rows AS row MATCH (user:User {id: row[0]})
+SET user.words = row[1], user.word_counts = row[2], user.word_times = row[3], user.channels = row[4], user.channel_counts = row[5]
+"""
+SPOKEN_OF = """
+UNWIND $ids AS id MATCH (user:User {id: id}) WHERE user.words IS NOT NULL
+RETURN id, user.words, user.word_counts, user.word_times, user.channels, user.channel_counts
 """
 CAMPAIGN_NODES = "UNWIND $ids AS id MATCH (c:Campaign {id: id}) RETURN id, c.known, c.name, c.category"
 ATTRACTS_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent) RETURN id, intent.id, tie.weight"

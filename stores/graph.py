@@ -1,7 +1,9 @@
 """Neo4j: who engaged with which campaign, who voiced which intent, and what surrounds a customer.
 
 `(:User {id})` is tied to `(:Campaign {id, name, category, known})` by ENGAGED_WITH, SHOWN, DISMISSED and CONVERTED and to
-`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. Two more are computed from these:
+`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. A customer also keeps the words that
+they said most (`words`, `word_counts`, `word_times`) and the channels that they engaged by (`channels`, `channel_counts`), as lists
+in step with each other. Two more ties are computed from these:
 `(:Campaign)-[:ATTRACTS {weight}]->(:Intent)`, how many customers engaged with the one and voiced the other, and
 `(:Campaign)-[:SHARES_CUSTOMERS {customers}]->(:Campaign)`, how many engaged with both, for the 50 that share the most.
 A campaign that records name but no entry describes is `known = false`. The Cypher is that of Neo4j 5 and of ArcadeDB.
@@ -18,7 +20,7 @@ from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, As
 
 from stores import cypher
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
-from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
+from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.records import Campaign, CustomerTies, Tally
 from stores.settings import Settings
 
@@ -103,6 +105,7 @@ def _batches(customers: Iterable[CustomerTies]) -> Iterator[list[CustomerTies]]:
     rows = size = 0
     for customer in customers:
         ends = [end for field in TIES for end in getattr(customer, field)]
+        ends += [*customer.words, *customer.channels]
         more = sum(len(customer.user_id) + 4 * len(end) + 64 for end in ends)  # 4: a character takes up to four bytes
         if batch and (rows + len(ends) + 1 > BATCH_ROWS or size + more > BATCH_BYTES):
             yield batch
@@ -117,26 +120,42 @@ def _chunks(items: Sequence[Any], size: int) -> Iterator[Any]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _as_customers(rows: Rows) -> dict[str, CustomerTies]:
-    """The rows of `cypher.TIES_OF`, by customer."""
+def _as_customers(rows: Rows, spoken: Rows) -> dict[str, CustomerTies]:
+    """The rows of `cypher.TIES_OF` and `cypher.SPOKEN_OF`, by customer."""
     fields = {relationship: field for field, (relationship, _) in TIES.items()}
     found: dict[str, dict[str, dict[str, Tally]]] = {}
     for user_id, relationship, end, count, weight, last_at in rows:
         kinds = found.setdefault(user_id, {})
         if relationship is not None:
             kinds.setdefault(fields[relationship], {})[end] = Tally(count=count, weight=weight, last_at_ms=last_at)
-    return {user_id: CustomerTies(user_id=user_id, **kinds) for user_id, kinds in found.items()}
+    words = {user_id: _words(*lists) for user_id, *lists, _, _ in spoken}
+    channels = {user_id: dict(zip(channels, counts, strict=True)) for user_id, *_, channels, counts in spoken}
+    return {
+        user_id: CustomerTies(user_id=user_id, words=words.get(user_id, {}), channels=channels.get(user_id, {}), **kinds)
+        for user_id, kinds in found.items()
+    }
+
+
+def _words(words: list[str], counts: list[int], times: list[int]) -> dict[str, Tally]:
+    return {word: Tally(count=count, weight=0.0, last_at_ms=at) for word, count, at in zip(words, counts, times, strict=True)}
+
+
+def _spoken(customer: CustomerTies) -> list[Any]:
+    """One row of `cypher.PUT_SPOKEN`."""
+    counts, times = ([getattr(tally, name) for tally in customer.words.values()] for name in ("count", "last_at_ms"))
+    return [customer.user_id, list(customer.words), counts, times, list(customer.channels), list(customer.channels.values())]
 
 
 async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> None:
     """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has."""
-    stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=[customer.user_id for customer in batch]))
+    ids = [customer.user_id for customer in batch]
+    stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=ids), await _rows(tx, cypher.SPOKEN_OF, ids=ids))
     for text, parameters in _changes(batch, stored):
         await (await tx.run(text, parameters)).consume()
 
 
 def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The statements that make `stored` equal to `batch`: nodes, new ties, changed ones, and last the stale ones."""
+    """The statements that make `stored` equal to `batch`: nodes, what they said, new ties, changed ones, and last the stale ones."""
     ends: dict[str, set[str]] = {label: set() for label in LABELS}
     ends["User"] = {customer.user_id for customer in batch} - stored.keys()
     ties: list[tuple[str, list[Any]]] = []
@@ -155,8 +174,14 @@ def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) 
         ties += [(cypher.PUT_TIES.format(**where), new), (cypher.CHANGE_TIES.format(**where), changed)]
         stale.append((cypher.DROP_TIES.format(**where), gone))
     nodes = [(text, [[id_] for id_ in sorted(ends[label])]) for label, text in cypher.PUT_NODES.items()]
-    for text, rows in (*nodes, *ties, *stale):
+    spoken = [_spoken(customer) for customer in batch if _said_other(customer, stored.get(customer.user_id))]
+    for text, rows in (*nodes, (cypher.PUT_SPOKEN, spoken), *ties, *stale):
         yield from ((text, {"rows": chunk}) for chunk in _chunks(rows, BATCH_ROWS))
+
+
+def _said_other(customer: CustomerTies, stored: CustomerTies | None) -> bool:
+    """Whether a customer's words or channels are to be written, their order told apart too: it says which are the most used."""
+    return stored is None or _spoken(customer) != _spoken(stored)
 
 
 def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
@@ -298,11 +323,10 @@ class Graph:
 
     def ties(self, user_ids: Iterable[str]) -> dict[str, CustomerTies]:
         """What is stored of these customers; those not stored are left out."""
-        return {
-            user_id: ties
-            for chunk in _chunks(list(user_ids), BATCH_IDS)
-            for user_id, ties in _as_customers(self._read(cypher.TIES_OF, ids=chunk)).items()
-        }
+        found: dict[str, CustomerTies] = {}
+        for chunk in _chunks(list(user_ids), BATCH_IDS):
+            found |= _as_customers(self._read(cypher.TIES_OF, ids=chunk), self._read(cypher.SPOKEN_OF, ids=chunk))
+        return found
 
     def campaigns(self, campaign_ids: Iterable[str]) -> dict[str, CampaignNode]:
         """What is stored of these campaigns and computed for them; those not stored are left out."""
@@ -389,7 +413,7 @@ class GraphReader:
         are given, the strongest first, then by campaign_id. What the customer did counts nowhere but in `own`.
         """
         neighbours = [each for each in neighbour_ids if each != user_id]
-        known, own, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        known, own, ties, co_engaged, intents, spoken = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
         return Surroundings(
             known=known,
             own=_own_ties(own),
@@ -400,6 +424,8 @@ class GraphReader:
                 for intent, expressed, some in intents
                 for id_, n in some
             ),
+            words=tuple(WordTie(*row) for words, counts, times, *_ in spoken for row in zip(words, counts, times, strict=True)),
+            channels={channel: n for *_, channels, counts in spoken for channel, n in zip(channels, counts, strict=True)},
         )
 
 

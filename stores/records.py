@@ -120,7 +120,11 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 
 class CustomerTies(Struct, frozen=True, kw_only=True):
-    """Everything that the graph knows of one customer: campaign or intent id → tally, per kind of tie."""
+    """Everything that the graph knows of one customer: campaign or intent id → tally, per kind of tie.
+
+    `words` are those that the customer said most, each with the messages that hold it; `channels` says how often the
+    customer engaged by each channel.
+    """
 
     user_id: str
     engaged_with: dict[str, Tally] = {}
@@ -128,6 +132,8 @@ class CustomerTies(Struct, frozen=True, kw_only=True):
     dismissed: dict[str, Tally] = {}
     converted: dict[str, Tally] = {}
     expressed: dict[str, Tally] = {}
+    words: dict[str, Tally] = {}
+    channels: dict[str, int] = {}
 
 
 class FileReport(Struct, frozen=True, kw_only=True):

@@ -115,7 +115,7 @@ def plan_of(stores: Stores) -> Reconciliation:
 
 def texts_of(stores: Stores, ids: Sequence[str]) -> dict[str, str]:
     """What is embedded of these entries, by id: a customer's own words, and a campaign's own text."""
-    return {key: text for key, entry in stores.documents.get(ids).items() if (text := text_of(entry))}
+    return {key: text for key, entry in stores.documents.get(ids).items() if (text := text_of(entry)) is not None}
 
 
 def text_of(entry: Record | Campaign) -> str | None:

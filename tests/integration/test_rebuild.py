@@ -48,7 +48,7 @@ def collections(settings: Settings) -> set[str]:
 
 
 def pair(release: Release) -> set[str]:
-    return {release.message_vectors, release.user_vectors}
+    return set(release.collections)
 
 
 def release_again(settings: Settings, message_id: str) -> Release:

@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from platform_assets.automation import VERIFICATION
 from platform_assets.definitions import definitions_on
+from platform_assets.rebuilding import NAMES
 from platform_assets.resources import Stores, stores_at
 from platform_assets.verification.comparison import DIFFERENCES_A_STORE
 from stores.documents import Stored
@@ -56,7 +57,7 @@ def test_nothing_differs_after_a_refresh(loaded: Settings) -> None:
     assert found.consistent
     assert found.stores["mongodb"] == {"entries": 18, "differences": 0}
     assert found.stores["embeddings"] == {"messages": 4, "differences": 0}
-    assert found.stores["milvus"] == {"message_vectors": 4, "user_vectors": 3, "differences": 0}
+    assert found.stores["milvus"] == {"message_vectors": 4, "user_vectors": 3, "campaign_vectors": 3, "differences": 0}
     assert (found.stores["neo4j"]["customers"], found.stores["neo4j"]["campaigns"], found.stores["neo4j"]["intents"]) == (4, 4, 2)
     assert found.stores["sql"] == {"events": 15, "engagement": 8, "differences": 0}
 
@@ -134,8 +135,8 @@ def drop_the_served(stores: Stores) -> None:
 
 
 def abandon_a_collection(stores: Stores) -> None:
-    names = ("message_vectors_left_4_x_r9", "user_vectors_left_4_x_r9")
-    stores.vectors.prepare(messages=names[0], users=names[1], dimension=4)
+    names = tuple(f"{kind}_left_4_x_r9" for kind in NAMES)
+    stores.vectors.prepare(messages=names[0], users=names[1], campaigns=names[2], dimension=4)
 
 
 def ghost(user_id: str) -> EventRow:
