@@ -98,6 +98,7 @@ def test_a_forgotten_customer_is_gone_from_every_store_and_the_proof_says_so(loa
         "milvus user_vectors",
         "neo4j customers",
         "neo4j ties",
+        "neo4j words",
         "sql events",
         "sql engagement",
         "sql ledger",

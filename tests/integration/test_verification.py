@@ -56,7 +56,7 @@ def test_nothing_differs_after_a_refresh(loaded: Settings) -> None:
     assert found.differences == []
     assert found.consistent
     assert found.stores["mongodb"] == {"entries": 18, "differences": 0}
-    assert found.stores["embeddings"] == {"messages": 4, "differences": 0}
+    assert found.stores["embeddings"] == {"texts": 7, "differences": 0}
     assert found.stores["milvus"] == {"message_vectors": 4, "user_vectors": 3, "campaign_vectors": 3, "differences": 0}
     assert (found.stores["neo4j"]["customers"], found.stores["neo4j"]["campaigns"], found.stores["neo4j"]["intents"]) == (4, 4, 2)
     assert found.stores["sql"] == {"events": 15, "engagement": 8, "differences": 0}
@@ -183,11 +183,19 @@ ROUNDS: dict[str, list[Planted]] = {
         Planted(lambda s: s.vectors.upsert_users(s.collections.users, {"u_4": unit(s), "x": unit(s)}), "milvus", "extra", "u_4"),
         Planted(lambda s: s.vectors.set_stamp(s.collections.ledger, "another"), "milvus", "stamp", "*"),
     ],
+    "campaigns in Milvus": [
+        Planted(lambda s: s.vectors.delete(s.collections.campaigns, ["c_tents"]), "milvus", "missing", "c:c_tents"),
+        Planted(lambda s: s.vectors.upsert_campaigns(s.collections.campaigns, {"c_boots": unit(s)}), "milvus", "differs", "c:c_boots"),
+        Planted(lambda s: s.vectors.upsert_campaigns(s.collections.campaigns, {"ghost": unit(s)}), "milvus", "extra", "c:ghost"),
+    ],
     "customers in Neo4j": [
         Planted(lambda s: s.graph.delete_customers(["u_1"]), "neo4j", "missing", "u_1"),
         Planted(lambda s: s.graph.put_customers([CustomerTies(user_id="u_2", engaged_with={"c_boots": TALLY})]), "neo4j", "differs", "u_2"),
         Planted(lambda s: [s.graph.put_customers([CustomerTies(user_id=f"ghost{n}")]) for n in "ab"], "neo4j", "extra", "ghosta"),
         Planted(lambda s: cypher(s, "MATCH (:User {id: 'u_3'})-[t:SHOWN|DISMISSED]->() SET t.last_at = 1"), "neo4j", "differs", "u_3"),
+        Planted(
+            lambda s: cypher(s, "MATCH (u:User {id: 'u_4'}) SET u.channels = ['x'], u.channel_counts = [1]"), "neo4j", "differs", "u_4"
+        ),
     ],
     "what Neo4j knows of campaigns": [
         Planted(lambda s: s.graph.put_campaigns([Campaign(campaign_id="c_tents", name="X")]), "neo4j", "differs", "c:c_tents"),
