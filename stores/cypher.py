@@ -38,7 +38,7 @@ COLLECT {
   RETURN [intent, expressed, ties]
 } AS intents,
 COLLECT {
-  MATCH (user:User {id: $user}) WHERE user.words IS NOT NULL
+  MATCH (user:User {id: $user})
   RETURN [user.words, user.word_counts, user.word_times, user.channels, user.channel_counts]
 } AS spoken
 """
@@ -73,7 +73,7 @@ UNWIND $rows AS row MATCH (user:User {id: row[0]})
 SET user.words = row[1], user.word_counts = row[2], user.word_times = row[3], user.channels = row[4], user.channel_counts = row[5]
 """
 SPOKEN_OF = """
-UNWIND $ids AS id MATCH (user:User {id: id}) WHERE user.words IS NOT NULL
+UNWIND $ids AS id MATCH (user:User {id: id})
 RETURN id, user.words, user.word_counts, user.word_times, user.channels, user.channel_counts
 """
 CAMPAIGN_NODES = "UNWIND $ids AS id MATCH (c:Campaign {id: id}) RETURN id, c.known, c.name, c.category"

@@ -3,7 +3,7 @@
 `(:User {id})` is tied to `(:Campaign {id, name, category, known})` by ENGAGED_WITH, SHOWN, DISMISSED and CONVERTED and to
 `(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. A customer also keeps the words that
 they said most (`words`, `word_counts`, `word_times`) and the channels that they engaged by (`channels`, `channel_counts`), as lists
-in step with each other. Two more ties are computed from these:
+in step with each other, absent where empty. Two more ties are computed from these:
 `(:Campaign)-[:ATTRACTS {weight}]->(:Intent)`, how many customers engaged with the one and voiced the other, and
 `(:Campaign)-[:SHARES_CUSTOMERS {customers}]->(:Campaign)`, how many engaged with both, for the 50 that share the most.
 A campaign that records name but no entry describes is `known = false`. The Cypher is that of Neo4j 5 and of ArcadeDB.
@@ -128,22 +128,34 @@ def _as_customers(rows: Rows, spoken: Rows) -> dict[str, CustomerTies]:
         kinds = found.setdefault(user_id, {})
         if relationship is not None:
             kinds.setdefault(fields[relationship], {})[end] = Tally(count=count, weight=weight, last_at_ms=last_at)
-    words = {user_id: _words(*lists) for user_id, *lists, _, _ in spoken}
-    channels = {user_id: dict(zip(channels, counts, strict=True)) for user_id, *_, channels, counts in spoken}
+    words = {user_id: {tie.word: _said(tie) for tie in _words(lists)} for user_id, *lists in spoken}
+    channels = {user_id: _channels(lists) for user_id, *lists in spoken}
     return {
         user_id: CustomerTies(user_id=user_id, words=words.get(user_id, {}), channels=channels.get(user_id, {}), **kinds)
         for user_id, kinds in found.items()
     }
 
 
-def _words(words: list[str], counts: list[int], times: list[int]) -> dict[str, Tally]:
-    return {word: Tally(count=count, weight=0.0, last_at_ms=at) for word, count, at in zip(words, counts, times, strict=True)}
+def _said(tie: WordTie) -> Tally:
+    return Tally(count=tie.count, weight=0.0, last_at_ms=tie.last_at_ms)
+
+
+def _words(lists: Sequence[Any]) -> tuple[WordTie, ...]:
+    """The words of the five lists that a customer keeps."""
+    words, counts, times, _, _ = lists
+    return tuple(map(WordTie, words or (), counts or (), times or ()))
+
+
+def _channels(lists: Sequence[Any]) -> dict[str, int]:
+    """The channels of the five lists that a customer keeps."""
+    return dict(zip(lists[3] or (), lists[4] or (), strict=True))
 
 
 def _spoken(customer: CustomerTies) -> list[Any]:
-    """One row of `cypher.PUT_SPOKEN`."""
+    """One row of `cypher.PUT_SPOKEN`: the customer, and the five lists."""
     counts, times = ([getattr(tally, name) for tally in customer.words.values()] for name in ("count", "last_at_ms"))
-    return [customer.user_id, list(customer.words), counts, times, list(customer.channels), list(customer.channels.values())]
+    lists = (list(customer.words), counts, times, list(customer.channels), list(customer.channels.values()))
+    return [customer.user_id, *(each or None for each in lists)]
 
 
 async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> None:
@@ -181,7 +193,7 @@ def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) 
 
 def _said_other(customer: CustomerTies, stored: CustomerTies | None) -> bool:
     """Whether a customer's words or channels are to be written, their order told apart too: it says which are the most used."""
-    return stored is None or _spoken(customer) != _spoken(stored)
+    return _spoken(customer) != _spoken(stored or CustomerTies(user_id=customer.user_id))
 
 
 def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
@@ -424,8 +436,8 @@ class GraphReader:
                 for intent, expressed, some in intents
                 for id_, n in some
             ),
-            words=tuple(WordTie(*row) for words, counts, times, *_ in spoken for row in zip(words, counts, times, strict=True)),
-            channels={channel: n for *_, channels, counts in spoken for channel, n in zip(channels, counts, strict=True)},
+            words=tuple(tie for lists in spoken for tie in _words(lists)),
+            channels={channel: n for lists in spoken for channel, n in _channels(lists).items()},
         )
 
 
