@@ -3,21 +3,19 @@
 Pure aggregation for the writing side; every figure is recomputed from all of the customer's records, never incremented.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ranking.words import words_of
+from ranking.words import terms_of
 from stores.records import CustomerTies, Event, Record, Tally
 
 DAY_MS = 86_400_000
 WORDS_KEPT = 300
-LONGEST_WORD = 64
-CHANNELS_KEPT = 50
+LONGEST_WORD = 128
 
 
 class EngagementWeights(Struct, frozen=True, kw_only=True):
@@ -47,18 +45,23 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
     ties = CustomerTies(
         user_id=user_id, engaged_with={}, shown={}, dismissed={}, converted={}, expressed={}, words=words, channels=channels
     )
-    marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
     for record in records:
-        if record.campaign_id and record.event in marks:
-            add(marks[record.event], record.campaign_id, record, 0.0)
-        if record.role != "customer" or record.event not in ("message", "click", "conversion"):
-            continue
-        weight = weight_of(record.event, record.intent, weights=weights)
-        if record.campaign_id and weight > 0:
-            add(ties.engaged_with, record.campaign_id, record, weight)
-        if record.intent:
-            add(ties.expressed, record.intent, record, 0.0)
+        note(ties, record, weights=weights)
     return ties
+
+
+def note(ties: CustomerTies, record: Record, *, weights: EngagementWeights) -> None:
+    """Adds what one of the customer's records says to their ties."""
+    marks = {"impression": ties.shown, "dismissal": ties.dismissed, "conversion": ties.converted}
+    if record.campaign_id and record.event in marks:
+        add(marks[record.event], record.campaign_id, record, 0.0)
+    if record.role != "customer" or record.event not in ("message", "click", "conversion"):
+        return
+    weight = weight_of(record.event, record.intent, weights=weights)
+    if record.campaign_id and weight > 0:
+        add(ties.engaged_with, record.campaign_id, record, weight)
+    if record.intent:
+        add(ties.expressed, record.intent, record, 0.0)
 
 
 def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> None:
@@ -68,31 +71,41 @@ def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> N
 
 
 def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:
-    """How often one customer said each word, from all of their records, in any order: the 300 words most used.
+    """How often one customer said each word and each phrase, from all of their records, in any order: the 300 most used.
 
     Only the customer's own messages count, each once for every word in it. Among words used equally often the one said
-    last goes first, then the alphabet decides; the result is in that order. What is longer than 64 letters is no word.
+    last goes first, then the alphabet decides; the result is in that order.
     """
     tallies: dict[str, Tally] = {}
     for record in records:
-        for word in set(words_of(record.message or "")) if record.speaks else ():
-            if len(word) <= LONGEST_WORD:
-                add(tallies, word, record, 0.0)
-    most_used = sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))
-    return dict(most_used[:WORDS_KEPT])
+        note_words(tallies, record)
+    return most_used(tallies)
+
+
+def note_words(tallies: dict[str, Tally], record: Record) -> None:
+    """Counts the words and phrases of one record, where the customer speaks in it. What is longer than 128 letters is none."""
+    for word in set(terms_of(record.message or "")) if record.speaks else ():
+        if len(word) <= LONGEST_WORD:
+            add(tallies, word, record, 0.0)
+
+
+def most_used(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
+    """The 300 words most used, in order."""
+    return dict(sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))[:WORDS_KEPT])
 
 
 def channels_used(records: Iterable[Record], *, weights: EngagementWeights) -> dict[str, int]:
-    """How often one customer engaged by each channel: the 50 channels most used, then by name."""
-    engaged = (
-        record.channel
-        for record in records
-        if record.channel
-        and record.campaign_id
-        and record.role == "customer"
-        and weight_of(record.event, record.intent, weights=weights) > 0
-    )
-    return dict(sorted(Counter(engaged).items(), key=lambda held: (-held[1], held[0]))[:CHANNELS_KEPT])
+    """How often one customer engaged with a campaign by each channel, in order of channel."""
+    found: dict[str, int] = {}
+    for record in records:
+        if (
+            record.channel
+            and record.campaign_id
+            and record.role == "customer"
+            and weight_of(record.event, record.intent, weights=weights) > 0
+        ):
+            found[record.channel] = found.get(record.channel, 0) + 1
+    return dict(sorted(found.items()))
 
 
 def user_vector(vectors: NDArray[np.float32], timestamps_ms: NDArray[np.int64], half_life_days: float) -> NDArray[np.float32]:

@@ -1,10 +1,19 @@
 """Words: what a text is made of, and how near a customer's own words are to those of a campaign."""
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from math import log, log1p, sqrt
 
+from msgspec import Struct
+
+from stores.evidence import WordTie
 from stores.records import Campaign
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
+PHRASE_END = re.compile(r"[,;.:!?()\[\]\n|/]+")
+PHRASE_WORDS = 6
 COMMON = """
  a about after all also am an and any are as at be been before being but by can cannot could did do does doing done dont down each else
 for from get go got had has have he her here hers hi him his how if im in into is it its ive just like lot made make many may me might
@@ -27,6 +36,20 @@ def words_of(text: str) -> list[str]:
     return [folded(word) for word in found if word not in STOP_WORDS and (len(word) > 1 or not word.isascii())]
 
 
+def terms_of(text: str) -> list[str]:
+    """The words of a text and its phrases: what stands between two punctuation marks, where that is two to six words.
+
+    A phrase is its words joined by blanks; "frozen pizza, milk" gives frozen, pizza, "frozen pizza" and milk.
+    """
+    found: list[str] = []
+    for part in PHRASE_END.split(text):
+        words = words_of(part)
+        found += words
+        if 1 < len(words) <= PHRASE_WORDS:
+            found.append(" ".join(words))
+    return found
+
+
 def folded(word: str) -> str:
     """A word without its English plural's ending, where its letters tell that it has one. Folding twice is folding once."""
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")) or word in SAME_IN_PLURAL:
@@ -41,3 +64,71 @@ def folded(word: str) -> str:
 def campaign_text(campaign: Campaign) -> str:
     """The text of a campaign that is embedded and compared with words: name, description and category, where they are there."""
     return ". ".join(part for part in (campaign.name, campaign.description, campaign.category) if part)
+
+
+class CampaignTerms(Struct, frozen=True):
+    """What a campaign's text is made of: its distinct words, and its phrases, of which a single word between two marks is one too."""
+
+    words: frozenset[str]
+    phrases: frozenset[str]
+
+
+@lru_cache(maxsize=65_536)
+def campaign_terms(text: str) -> CampaignTerms:
+    parts = [words_of(part) for part in PHRASE_END.split(text)]
+    return CampaignTerms(
+        words=frozenset(word for words in parts for word in words),
+        phrases=frozenset(" ".join(words) for words in parts if 0 < len(words) <= PHRASE_WORDS),
+    )
+
+
+class WordIndex(Struct, frozen=True):
+    """Word → {campaign_id: weight}, the weights of a campaign's words being of length 1; phrase → the campaigns that have it."""
+
+    words: dict[str, dict[str, float]]
+    phrases: dict[str, list[str]]
+
+
+class Spoken(Struct, frozen=True):
+    """What a customer's own terms say of a campaign: `near` by its words' rarity, `times` its phrases were said, most of them `phrase`."""
+
+    near: float = 0.0
+    times: int = 0
+    phrase: str = ""
+
+
+def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
+    """The index over these campaigns. A word weighs log(1 + campaigns / campaigns that have it): what all of them have says little."""
+    terms = {key: campaign_terms(campaign_text(campaign)) for key, campaign in campaigns.items()}
+    phrases: dict[str, list[str]] = defaultdict(list)
+    having: dict[str, int] = defaultdict(int)
+    for key, held in terms.items():
+        for phrase in held.phrases:
+            phrases[phrase].append(key)
+        for word in held.words:
+            having[word] += 1
+    rarity = {word: log(1 + len(campaigns) / count) for word, count in having.items()}
+    words: dict[str, dict[str, float]] = defaultdict(dict)
+    for key, held in terms.items():
+        length = sqrt(sum(sorted(rarity[word] ** 2 for word in held.words)))
+        for word in held.words:
+            words[word][key] = rarity[word] / length
+    return WordIndex(dict(words), dict(phrases))
+
+
+def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
+    """What the customer's own words and phrases say of each campaign that has one of them.
+
+    `near` sums weight x log(1 + count) over the words in common, `times` the counts of the phrases in common.
+    """
+    near: dict[str, float] = defaultdict(float)
+    times: dict[str, int] = defaultdict(int)
+    most: dict[str, WordTie] = {}
+    for tie in ties:
+        for key, weight in index.words.get(tie.word, {}).items():
+            near[key] += weight * log1p(tie.count)
+        for key in index.phrases.get(tie.word, ()):
+            times[key] += tie.count
+            if key not in most or tie.count > most[key].count:
+                most[key] = tie
+    return {key: Spoken(near.get(key, 0.0), times.get(key, 0), most[key].word if key in most else "") for key in near.keys() | times.keys()}

@@ -40,7 +40,7 @@ from retrieval.schemas import (
 )
 from stores.cache import ERASED, CacheReader, CacheView, Entry
 from stores.errors import StoreError
-from stores.evidence import Neighbour
+from stores.evidence import CAMPAIGNS_EACH, Neighbour
 from stores.graph import GraphReader
 from stores.settings import Settings
 from stores.vectors import Vector, VectorsReader
@@ -49,9 +49,6 @@ UNKNOWN_TTL_S = 60
 """Anybody can make up ids of unknown customers: their answers leave the cache soon."""
 
 CacheStatus = Literal["hit", "miss", "stale", "bypass"]
-
-CAMPAIGNS_EACH = 50
-"""How many campaigns the graph tells at most of each neighbour, each of the customer's campaigns and each intent."""
 
 log = logging.getLogger("retrieval")
 

@@ -6,6 +6,13 @@ from numpy.typing import NDArray
 
 from stores.records import Campaign
 
+CAMPAIGNS_EACH = 50
+"""How many campaigns are told at most of each neighbour, each of the customer's campaigns and each intent."""
+SHARED_CAMPAIGNS = 50
+"""How many campaigns are kept at most that share customers with one campaign."""
+FEWEST_SHARED = 2
+"""One customer in common says nothing of two campaigns, and too much of the customer."""
+
 
 class Neighbour(Struct, frozen=True):
     """Another customer whose words are like this one's; `similarity` is a cosine in [-1, 1], higher is more alike."""

@@ -20,7 +20,7 @@ from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, As
 
 from stores import cypher
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
-from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
+from stores.evidence import FEWEST_SHARED, SHARED_CAMPAIGNS, CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.records import Campaign, CustomerTies, Tally
 from stores.settings import Settings
 
@@ -38,8 +38,6 @@ BATCH_ROWS = 5000
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_IDS = 1000
 BATCH_CAMPAIGNS = 50
-SHARED_CAMPAIGNS = 50
-FEWEST_SHARED = 2  # one customer in common says nothing of the campaigns, and too much of the customer
 
 Answer = TypeVar("Answer")
 Rows = list[list[Any]]
