@@ -11,9 +11,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ranking.words import terms_of
-from stores.records import CustomerTies, Event, Record, Tally
+from stores.records import DAY_MS, CustomerTies, Event, Record, Tally
 
-DAY_MS = 86_400_000
 WORDS_KEPT = 300
 LONGEST_WORD = 128
 

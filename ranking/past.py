@@ -236,7 +236,7 @@ class Past:
             known=True,
             own=own,
             neighbours=tuple(tie for near in neighbours for tie in self._ties_of(near.user_id)),
-            co_engaged=tuple(tie for each in own if each.count for tie in self._co_engaged(user_id, each.campaign_id, known)),
+            co_engaged=tuple(tie for each in own if each.count for tie in self._co_engaged(user_id, each.campaign_id)),
             intents=tuple(tie for intent, tally in known.ties.expressed.items() for tie in self._attracted(intent, tally.count, known)),
             words=tuple(WordTie(word, tally.count, tally.last_at_ms) for word, tally in most_used(known.words).items()),
             channels=dict(sorted(known.channels.items())),

@@ -3,7 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from ranking.fusion import Place
-from ranking.sources import ENGAGEMENT, AlikeCustomers, Evidence, OwnEngagement, Popularity, SharedCampaign, SharedIntent
+from ranking.sources import (
+    ENGAGEMENT,
+    AlikeCustomers,
+    CloseText,
+    Evidence,
+    OwnChannel,
+    OwnEngagement,
+    OwnWords,
+    Popularity,
+    SharedCampaign,
+    SharedIntent,
+)
 from stores.records import Campaign
 
 UNKNOWN_CUSTOMER = "We do not know you yet. "
@@ -22,18 +33,31 @@ def sentence(campaign_id: str, evidence: Evidence, campaigns: Mapping[str, Campa
     """What one piece of evidence says about a campaign, to the customer it is offered to."""
     name = named(campaign_id, campaigns)
     match evidence:
+        case Popularity(customers, exposed):
+            return popular(name, customers, exposed)
         case AlikeCustomers(engaged, nearest):
             return f"Customers who talk like you responded to {name} ({engaged} of your {nearest} nearest)."
         case SharedCampaign(via, customers):
             return f"{many(customers)} who responded to {named(via, campaigns)}, as you did, also responded to {name}."
         case SharedIntent(intent, customers):
             return f"{many(customers)} who expressed the intent {intent}, as you did, responded to {name}."
+        case CloseText():
+            return f"{name} is close to what you talk about."
+        case _:
+            return of_your_own(name, evidence)
+
+
+def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel) -> str:
+    """What the customer's own history says about a campaign."""
+    match evidence:
         case OwnEngagement("campaign", _, count):
             return f"You responded to {name} {times(count)} before."
         case OwnEngagement(kind, value, count):
             return f"You responded {times(count)} to campaigns of the {kind} {value}, and {name} is one."
-        case Popularity(customers, exposed):
-            return popular(name, customers, exposed)
+        case OwnWords(term, count):
+            return f"You spoke of {term} {times(count)}, and {name} is about it."
+        case OwnChannel(channel, count):
+            return f"You responded {times(count)} by {channel}, and {name} comes that way."
 
 
 def popular(name: str, customers: int, exposed: int) -> str:

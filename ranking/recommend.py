@@ -1,50 +1,72 @@
 """Evidence in, ranked recommendations with reasons out: the one function that serving and evaluation both call."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ranking.fusion import Place, Ranked, fuse, ranked
+from ranking.diversity import diversified
+from ranking.fusion import Fused, Place, Ranked, ranked
+from ranking.model import RRF, RankingModel, contribution, fused
+from ranking.own_history import Trait, by_trait, own_history
+from ranking.popularity import engagement, kind_rates, lately
 from ranking.reasons import reason
 from ranking.rules import next_change_ms, running, settled_ids
 from ranking.sources import (
     ENGAGEMENT,
     GRAPH,
     OWN_HISTORY,
+    SIMILAR_CAMPAIGNS,
     SIMILAR_CUSTOMERS,
+    CampaignTexts,
     Candidate,
-    Trait,
-    by_trait,
-    engagement,
+    campaign_texts,
     graph,
-    own_history,
+    similar_campaigns,
     similar_customers,
 )
+from ranking.words import WordIndex, word_index
 from stores.evidence import Catalogue, Neighbour, Surroundings
 from stores.records import Campaign
 
 
 class Tuning(Struct, frozen=True, kw_only=True):
-    """What ranking can be tuned by. A source without a weight weighs 1."""
+    """What ranking can be tuned by. A source without a weight weighs 1; `diversity` 0 leaves the order as it is scored."""
 
     fusion_k: int = 60
     rate_prior_exposures: float = 20.0
+    engagement_half_life_days: float = 14.0
     source_weights: dict[str, float] = {}
+    diversity: float = 0.0
+
+
+class Offering(Struct, frozen=True, kw_only=True):
+    """What is the same for everybody while the same campaigns run, whatever happens to their figures."""
+
+    campaigns: dict[str, Campaign]
+    sharing: dict[Trait, list[str]]
+    words: WordIndex
+    texts: CampaignTexts
 
 
 class Lineup(Struct, frozen=True, kw_only=True):
     """What may be offered to anyone from one moment until `until_ms` (None: for good), made once for many customers.
 
-    `popular` ranks all of `offered` by engagement.
+    `popular` ranks all of `offered` by engagement; `leaders` are the same in the order in which the model scores them
+    where nothing else speaks for a campaign.
     """
 
     catalogue: Catalogue
-    offered: dict[str, Campaign]
-    sharing: dict[Trait, list[str]]
+    offering: Offering
     popular: list[Ranked]
+    leaders: list[Ranked]
+    model: RankingModel
     until_ms: int | None
+
+    @property
+    def offered(self) -> dict[str, Campaign]:
+        return self.offering.campaigns
 
 
 class Customer(Struct, frozen=True, kw_only=True):
@@ -69,46 +91,95 @@ class Recommended(Struct, frozen=True):
     places: tuple[Place, ...]
 
 
-def lineup(catalogue: Catalogue, *, now_ms: int, tuning: Tuning) -> Lineup:
-    """The lineup at `now_ms`: everything about the campaigns that does not depend on who asks."""
+def offering(campaigns: dict[str, Campaign], vectors: Mapping[str, NDArray[np.float32]]) -> Offering:
+    """What the campaigns that run have in common, and their words and vectors."""
+    return Offering(campaigns=campaigns, sharing=by_trait(campaigns), words=word_index(campaigns), texts=campaign_texts(vectors, campaigns))
+
+
+def lineup(catalogue: Catalogue, *, now_ms: int, tuning: Tuning, model: RankingModel = RRF, before: Lineup | None = None) -> Lineup:
+    """The lineup at `now_ms`: everything about the campaigns that does not depend on who asks.
+
+    What the lineup `before` made of the same campaigns is taken over.
+    """
     offered = running(catalogue.campaigns, now_ms=now_ms)
-    rates = engagement(catalogue.figures, offered, prior_exposures=tuning.rate_prior_exposures)
+    same = before is not None and before.offered == offered and before.catalogue.vectors is catalogue.vectors
+    recent = lately(catalogue.days, newest_ms=catalogue.newest_ms, half_life_days=tuning.engagement_half_life_days)
+    rates = engagement(
+        catalogue.figures,
+        offered,
+        recent,
+        prior_exposures=tuning.rate_prior_exposures,
+        kinds=kind_rates(catalogue.figures, catalogue.campaigns, prior_exposures=tuning.rate_prior_exposures),
+        now_ms=now_ms,
+    )
+    popular = ranked(rates, offered)
     return Lineup(
         catalogue=catalogue,
-        offered=offered,
-        sharing=by_trait(offered),
-        popular=ranked(rates, offered),
+        offering=before.offering if before is not None and same else offering(offered, catalogue.vectors),
+        popular=popular,
+        leaders=leaders(popular, model),
+        model=model,
         until_ms=next_change_ms(catalogue.campaigns.values(), now_ms=now_ms),
     )
 
 
-def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning) -> list[Recommended]:
+def leaders(popular: list[Ranked], model: RankingModel) -> list[Ranked]:
+    """The campaigns in the order in which their engagement alone would rank them."""
+    if model.kind == "rrf":
+        return popular
+    return sorted(popular, key=lambda each: (-contribution(ENGAGEMENT, each, model), each.candidate.campaign_id))
+
+
+def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning, among: Container[str] | None = None) -> list[Recommended]:
     """The best `limit` campaigns for one customer, best first. A customer never heard of gets what is popular.
 
-    Rules go first: what this customer may not be offered is no candidate. Of the campaigns that only their popularity
-    speaks for, the `limit` most popular are enough: no other can reach the first `limit` places.
+    Rules go first: what this customer may not be offered is no candidate, and neither is what is not `among` those asked for.
     """
-    out = settled_ids(customer.surroundings.own, lineup.offered)
-    allowed = {key: campaign for key, campaign in lineup.offered.items() if key not in out} if out else lineup.offered
-    rankings = {source: ranked(found, allowed) for source, found in personal(customer, lineup).items()}
-    proposed = {each.candidate.campaign_id for found in rankings.values() for each in found}
-    popular = [each for each in lineup.popular if each.candidate.campaign_id in allowed]
-    rankings[ENGAGEMENT] = popular[:limit] + [each for each in popular[limit:] if each.candidate.campaign_id in proposed]
-    weights = tuning.source_weights if customer.known else {}
+    found = placed(customer, lineup, rankings(customer, lineup, limit=limit, among=among), limit=limit, tuning=tuning)
     campaigns = lineup.catalogue.campaigns
     return [
         Recommended(best.campaign_id, best.score, reason(best.campaign_id, best.places, campaigns, known=customer.known), best.places)
-        for best in fuse(rankings, k=tuning.fusion_k, weights=weights)[:limit]
+        for best in found
     ]
+
+
+def placed(customer: Customer, lineup: Lineup, found: Mapping[str, Sequence[Ranked]], *, limit: int, tuning: Tuning) -> list[Fused]:
+    """The sources' rankings as the one that is served: fused the way of the lineup's model, then made diverse if that is asked for."""
+    weights = tuning.source_weights if customer.known else {}
+    best = fused(found, lineup.model, k=tuning.fusion_k, weights=weights)
+    return diversified(best, lineup.offered, lineup.offering.texts, limit=limit, diversity=tuning.diversity)
+
+
+def rankings(customer: Customer, lineup: Lineup, *, limit: int, among: Container[str] | None = None) -> dict[str, list[Ranked]]:
+    """Each source's ranking of what this customer may be offered, best first.
+
+    Of the campaigns that only their engagement speaks for, the `limit` that lead by it are enough: no other can reach the
+    first `limit` places.
+    """
+    allowed = allowed_to(customer, lineup, among=among)
+    found = {source: ranked(some, allowed) for source, some in personal(customer, lineup).items()}
+    proposed = {each.candidate.campaign_id for some in found.values() for each in some}
+    leading = [each for each in lineup.leaders if each.candidate.campaign_id in allowed]
+    found[ENGAGEMENT] = leading[:limit] + [each for each in leading[limit:] if each.candidate.campaign_id in proposed]
+    return found
+
+
+def allowed_to(customer: Customer, lineup: Lineup, *, among: Container[str] | None = None) -> dict[str, Campaign]:
+    """What may be offered to this customer: of the lineup, what the customer has not settled, and what is asked for."""
+    out = settled_ids(customer.surroundings.own, lineup.offered)
+    if not out and among is None:
+        return lineup.offered
+    return {key: campaign for key, campaign in lineup.offered.items() if key not in out and (among is None or key in among)}
 
 
 def personal(customer: Customer, lineup: Lineup) -> dict[str, list[Candidate]]:
     """The candidates of every source that speaks of this customer; none for a customer never heard of."""
     if not customer.known:
         return {}
-    around, catalogue = customer.surroundings, lineup.catalogue
+    around, catalogue, offering = customer.surroundings, lineup.catalogue, lineup.offering
     return {
         SIMILAR_CUSTOMERS: similar_customers(customer.neighbours, around.neighbours, user_id=customer.user_id),
+        SIMILAR_CAMPAIGNS: similar_campaigns(customer.vector, offering.texts),
         GRAPH: graph(around.co_engaged, around.intents, catalogue.figures),
-        OWN_HISTORY: own_history(around.own, catalogue.campaigns, lineup.sharing, len(lineup.offered)),
+        OWN_HISTORY: own_history(around, catalogue.campaigns, offering.sharing, len(offering.campaigns), offering.words),
     }

@@ -8,12 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import log1p, sqrt
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from stores.evidence import CampaignFigures, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie
-from stores.records import Campaign
+from stores.evidence import CampaignFigures, CoEngagement, IntentTie, Neighbour, NeighbourTie
+
+Vector = NDArray[np.float32]
+NEAREST_TEXTS = 200
 
 SIMILAR_CUSTOMERS = "similar_customers"
+SIMILAR_CAMPAIGNS = "similar_campaigns"
 GRAPH = "graph"
 OWN_HISTORY = "own_history"
 ENGAGEMENT = "engagement"
@@ -24,6 +29,12 @@ class AlikeCustomers(Struct, frozen=True, tag="similar_customers"):
 
     engaged: int
     nearest: int
+
+
+class CloseText(Struct, frozen=True, tag="close_text"):
+    """The campaign's own text is as near as `similarity`, a cosine, to what the customer talks about."""
+
+    similarity: float
 
 
 class SharedCampaign(Struct, frozen=True, tag="shared_campaign"):
@@ -48,6 +59,20 @@ class OwnEngagement(Struct, frozen=True, tag="own_engagement"):
     count: int
 
 
+class OwnWords(Struct, frozen=True, tag="own_words"):
+    """The customer said `term`, a word or a phrase that the campaign's text has too, in `count` messages."""
+
+    term: str
+    count: int
+
+
+class OwnChannel(Struct, frozen=True, tag="own_channel"):
+    """The customer engaged `count` times by `channel`, which is one of the campaign's."""
+
+    channel: str
+    count: int
+
+
 class Popularity(Struct, frozen=True, tag="popularity"):
     """`customers` distinct customers engaged with the campaign, which reached `exposed`; `rate` is the smoothed share."""
 
@@ -56,15 +81,35 @@ class Popularity(Struct, frozen=True, tag="popularity"):
     rate: float
 
 
-Evidence = AlikeCustomers | SharedCampaign | SharedIntent | OwnEngagement | Popularity
+Evidence = AlikeCustomers | CloseText | SharedCampaign | SharedIntent | OwnEngagement | OwnWords | OwnChannel | Popularity
+
+Signals = Mapping[str, float]
+NO_SIGNALS: Signals = {}
 
 
 class Candidate(Struct, frozen=True):
-    """A campaign that one source proposes; `score` is higher for better, with the strongest evidence behind it."""
+    """A campaign that one source proposes; `score` is higher for better, with the strongest evidence behind it.
+
+    `signals` are the parts that a learned fusion weighs one by one, by name; a signal that is not there is 0.
+    """
 
     campaign_id: str
     score: float
     evidence: Evidence
+    signals: Signals = NO_SIGNALS
+
+
+class CampaignTexts(Struct, frozen=True):
+    """The vectors of campaigns' own texts: row n of `matrix`, float32, (n, dimension), of length 1, is that of `ids[n]`."""
+
+    ids: list[str]
+    matrix: Vector
+
+
+def campaign_texts(vectors: Mapping[str, Vector], campaign_ids: Iterable[str]) -> CampaignTexts:
+    """Those of these campaigns whose vector is known, in order of campaign_id."""
+    ids = sorted(key for key in campaign_ids if key in vectors)
+    return CampaignTexts(ids, np.stack([vectors[key] for key in ids]) if ids else np.zeros((0, 0), np.float32))
 
 
 def similar_customers(neighbours: Sequence[Neighbour], ties: Iterable[NeighbourTie], *, user_id: str) -> list[Candidate]:
@@ -81,7 +126,20 @@ def similar_customers(neighbours: Sequence[Neighbour], ties: Iterable[NeighbourT
         if tie.weight > 0 and tie.user_id in alike:
             scores[tie.campaign_id] += alike[tie.user_id] * log1p(tie.weight) / total
             engaged[tie.campaign_id].add(tie.user_id)
-    return [Candidate(key, score, AlikeCustomers(len(engaged[key]), len(alike))) for key, score in scores.items()]
+    return [
+        Candidate(key, score, AlikeCustomers(len(engaged[key]), len(alike)), {"score": sqrt(score), "engaged": log1p(len(engaged[key]))})
+        for key, score in scores.items()
+    ]
+
+
+def similar_campaigns(vector: Vector | None, texts: CampaignTexts) -> list[Candidate]:
+    """Campaigns whose own text is near to what the customer talks about: the cosine of the two vectors, in (0, 1]; the nearest 200."""
+    if vector is None or not texts.ids or texts.matrix.shape[1] != len(vector):
+        return []
+    cosines = texts.matrix @ vector
+    nearest = np.argpartition(-cosines, NEAREST_TEXTS - 1)[:NEAREST_TEXTS] if len(cosines) > NEAREST_TEXTS else np.arange(len(cosines))
+    found = ((texts.ids[row], round(min(1.0, float(cosines[row])), 6)) for row in nearest)
+    return [Candidate(key, cosine, CloseText(cosine), {"score": cosine}) for key, cosine in found if cosine > 0]
 
 
 def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figures: Mapping[str, CampaignFigures]) -> list[Candidate]:
@@ -102,7 +160,14 @@ def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figu
         share = tie.expressed / expressed if expressed else 0.0
         size = audience(tie.campaign_id, figures, tie.customers)
         parts[tie.campaign_id].append((share * tie.customers / size, SharedIntent(tie.intent, tie.customers)))
-    return [strongest(key, found) for key, found in parts.items()]
+    return [strongest(key, found, graph_signals(found)) for key, found in parts.items()]
+
+
+def graph_signals(parts: Sequence[tuple[float, Evidence]]) -> dict[str, float]:
+    """The two parts of a graph score, and how many of the customer's own campaigns lead to this one."""
+    by_campaign = sorted(score for score, evidence in parts if isinstance(evidence, SharedCampaign))
+    by_intent = sorted(score for score, evidence in parts if isinstance(evidence, SharedIntent))
+    return {"campaigns": sqrt(sum(by_campaign)), "intents": sqrt(sum(by_intent)), "paths": log1p(len(by_campaign))}
 
 
 def audience(campaign_id: str, figures: Mapping[str, CampaignFigures], at_least: int) -> int:
@@ -111,70 +176,7 @@ def audience(campaign_id: str, figures: Mapping[str, CampaignFigures], at_least:
     return max(known, at_least, 1)
 
 
-def strongest(campaign_id: str, parts: Sequence[tuple[float, Evidence]]) -> Candidate:
+def strongest(campaign_id: str, parts: Sequence[tuple[float, Evidence]], signals: Signals = NO_SIGNALS) -> Candidate:
     """The sum of a campaign's parts, told by the largest of them (the first in its fields' order among equals)."""
     _, evidence = max(parts, key=lambda part: (part[0], repr(part[1])))
-    return Candidate(campaign_id, sum(sorted(score for score, _ in parts)), evidence)
-
-
-Trait = tuple[str, str]
-"""Something that campaigns have in common: its kind (campaign, category or group) and its value."""
-
-
-def traits(campaign: Campaign) -> list[Trait]:
-    """What others may share with a campaign, narrowest first: the campaign itself, its category, its group."""
-    held = (("campaign", campaign.campaign_id), ("category", campaign.category), ("group", campaign.group))
-    return [(kind, value) for kind, value in held if value]
-
-
-def by_trait(campaigns: Mapping[str, Campaign]) -> dict[Trait, list[str]]:
-    """Which of the campaigns have a trait, for every trait that one of them has."""
-    found: dict[Trait, list[str]] = defaultdict(list)
-    for key, campaign in campaigns.items():
-        for trait in traits(campaign):
-            found[trait].append(key)
-    return dict(found)
-
-
-def own_history(
-    own: Iterable[OwnTie], campaigns: Mapping[str, Campaign], sharing: Mapping[Trait, Sequence[str]], offered: int
-) -> list[Candidate]:
-    """The customer's affinities: for each trait, the share of their engagement weight that went to it x its rarity, added up.
-
-    `sharing` says which of the `offered` campaigns have a trait; rarity is the share of them that do not, so that a
-    category everything is in says nothing. `campaigns` are all those that the customer may ever have met.
-    """
-    met = [tie for tie in own if tie.weight > 0 and tie.campaign_id in campaigns]
-    total = sum(tie.weight for tie in met)
-    spent: dict[Trait, float] = defaultdict(float)
-    counts: dict[Trait, int] = defaultdict(int)
-    for tie in met:
-        for trait in traits(campaigns[tie.campaign_id]):
-            spent[trait] += tie.weight / total
-            counts[trait] += tie.count
-    parts: dict[str, list[tuple[float, Evidence]]] = defaultdict(list)
-    for trait, share in spent.items():
-        holders = sharing.get(trait, ())
-        rarity = 1 - len(holders) / offered if offered > 1 else 1.0
-        for key in holders if rarity > 0 else ():
-            parts[key].append((share * rarity, OwnEngagement(*trait, counts[trait])))
-    return [strongest(key, found) for key, found in parts.items()]
-
-
-def engagement(figures: Mapping[str, CampaignFigures], campaign_ids: Iterable[str], *, prior_exposures: float) -> list[Candidate]:
-    """Smoothed engagement rates: (customers + prior x mean) / (exposed + prior), in [0, 1], `mean` over all figures.
-
-    Few exposures pull a rate towards the mean (empirical Bayes). Engaged customers were evidently exposed, so exposed
-    is at least customers. A campaign without any exposure data is judged as if it had reached as many as the widest
-    campaign did: where nothing is ever recorded as shown, that is plain popularity.
-    """
-    reach = max((max(each.exposed, each.customers) for each in figures.values()), default=0)
-    exposed = {key: max(each.exposed, each.customers) if each.exposed else reach for key, each in figures.items()}
-    total = sum(exposed.values())
-    mean = sum(each.customers for each in figures.values()) / total if total else 0.0
-    found: list[Candidate] = []
-    for key in campaign_ids:
-        each = figures.get(key) or CampaignFigures(campaign_id=key)
-        rate = (each.customers + prior_exposures * mean) / (exposed.get(key, reach) + prior_exposures)
-        found.append(Candidate(key, rate, Popularity(each.customers, each.exposed, round(rate, 6))))
-    return found
+    return Candidate(campaign_id, sum(sorted(score for score, _ in parts)), evidence, signals)

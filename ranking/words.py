@@ -90,11 +90,16 @@ class WordIndex(Struct, frozen=True):
 
 
 class Spoken(Struct, frozen=True):
-    """What a customer's own terms say of a campaign: `near` by its words' rarity, `times` its phrases were said, most of them `phrase`."""
+    """What a customer's own words say of a campaign: how `near` its words are by rarity, and how many `times` its phrases were said.
 
-    near: float = 0.0
-    times: int = 0
-    phrase: str = ""
+    `term` is the phrase in common that was said most, or the word that makes most of the nearness where no phrase is, said
+    in `count` messages.
+    """
+
+    near: float
+    times: int
+    term: str
+    count: int
 
 
 def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
@@ -123,12 +128,15 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
     """
     near: dict[str, float] = defaultdict(float)
     times: dict[str, int] = defaultdict(int)
-    most: dict[str, WordTie] = {}
+    best: dict[str, tuple[bool, float, WordTie]] = {}
     for tie in ties:
         for key, weight in index.words.get(tie.word, {}).items():
-            near[key] += weight * log1p(tie.count)
+            part = weight * log1p(tie.count)
+            near[key] += part
+            if key not in best or (False, part) > best[key][:2]:
+                best[key] = (False, part, tie)
         for key in index.phrases.get(tie.word, ()):
             times[key] += tie.count
-            if key not in most or tie.count > most[key].count:
-                most[key] = tie
-    return {key: Spoken(near.get(key, 0.0), times.get(key, 0), most[key].word if key in most else "") for key in near.keys() | times.keys()}
+            if key not in best or (True, tie.count) > best[key][:2]:
+                best[key] = (True, tie.count, tie)
+    return {key: Spoken(near.get(key, 0.0), times.get(key, 0), tie.word, tie.count) for key, (_, _, tie) in best.items()}

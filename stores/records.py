@@ -19,6 +19,7 @@ Json = object
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+DAY_MS = 86_400_000
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -109,6 +110,11 @@ def iso(timestamp_ms: int) -> str:
     """Epoch milliseconds as ISO 8601 in UTC, to the second where there are no milliseconds."""
     moment = EPOCH + timestamp_ms * MILLISECOND
     return moment.isoformat(timespec="milliseconds" if timestamp_ms % 1000 else "seconds").replace("+00:00", "Z")
+
+
+def day_ms(day: str) -> int:
+    """Epoch milliseconds of the beginning of a day, YYYY-MM-DD, in UTC."""
+    return epoch_ms(datetime.fromisoformat(day))
 
 
 class Tally(Struct, frozen=True, kw_only=True):

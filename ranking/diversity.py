@@ -1,0 +1,46 @@
+"""Variety among the first places: maximal marginal relevance.
+
+Carbonell and Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering Documents and Producing Summaries" (SIGIR 1998).
+"""
+
+from collections.abc import Sequence
+
+from ranking.fusion import Fused
+from ranking.sources import CampaignTexts
+from stores.records import Campaign
+
+POOL = 5
+"""How many times as many campaigns as are wanted are looked at."""
+
+
+def diversified(
+    found: Sequence[Fused], campaigns: dict[str, Campaign], texts: CampaignTexts, *, limit: int, diversity: float
+) -> list[Fused]:
+    """The best `limit`, each next one by (1 - diversity) x score - diversity x its likeness to the nearest one before it.
+
+    Scores are taken over the best one's. `diversity` in [0, 1); 0 keeps the order. Scores stay what they were, so that the order
+    is that of the list and no longer that of the scores.
+    """
+    if diversity <= 0 or not found:
+        return list(found[:limit])
+    pool, chosen = list(found[: POOL * limit]), list[Fused]()
+    most = max(pool[0].score, 1e-9)
+    rows = {key: row for row, key in enumerate(texts.ids)}
+    nearest = dict.fromkeys((each.campaign_id for each in pool), 0.0)
+    while pool and len(chosen) < limit:
+        best = max(pool, key=lambda each: ((1 - diversity) * each.score / most - diversity * nearest[each.campaign_id], -pool.index(each)))
+        pool.remove(best)
+        chosen.append(best)
+        for each in pool:
+            near = likeness(campaigns[best.campaign_id], campaigns[each.campaign_id], texts, rows)
+            nearest[each.campaign_id] = max(nearest[each.campaign_id], near)
+    return chosen
+
+
+def likeness(one: Campaign, other: Campaign, texts: CampaignTexts, rows: dict[str, int]) -> float:
+    """How alike two campaigns are, in [0, 1]: the mean of same category, same group and, where it is known, the cosine of their texts."""
+    parts = [float(bool(one.category) and one.category == other.category), float(bool(one.group) and one.group == other.group)]
+    if one.campaign_id in rows and other.campaign_id in rows:
+        cosine = float(texts.matrix[rows[one.campaign_id]] @ texts.matrix[rows[other.campaign_id]])
+        parts.append(min(1.0, max(0.0, cosine)))
+    return sum(parts) / len(parts)

@@ -1,0 +1,97 @@
+"""How sources' candidates become one score: reciprocal rank fusion, or a linear model that was fitted on past outcomes."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import exp
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ranking.fusion import DECIMALS, Fused, Place, Ranked, fuse, largest_first
+from ranking.sources import Candidate
+
+RANK_K = 60
+FEATURE = "{source}.{signal}"
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """How one way of ranking did on the held-out last period: mean NDCG@10, and by how much the model beat it, with a 95 % interval."""
+
+    ndcg10: float
+    gain: float
+    low: float
+    high: float
+
+
+class RankingModel(Struct, frozen=True, kw_only=True):
+    """Weights of the features, named "source.signal", and what they came from.
+
+    A feature of a campaign that its source does not speak of is 0. `scales` are the features' standard deviations in
+    training: weight x scale tells how much a feature matters. `centre` is what is taken off the sum before it becomes a
+    score. `kind` "rrf" uses no weights: sources are fused by reciprocal rank. `why` says in words why this kind was chosen.
+    """
+
+    kind: Literal["rrf", "linear"] = "rrf"
+    weights: dict[str, float] = {}
+    scales: dict[str, float] = {}
+    centre: float = 0.0
+    cases: int = 0
+    positives: int = 0
+    trained_before_ms: int = 0
+    held_out: int = 0
+    compared: dict[str, Comparison] = {}
+    why: str = "reciprocal rank fusion: nothing was fitted"
+    version: str = "rrf"
+
+    def versioned(self) -> "RankingModel":
+        """The model with the digest of what decides its answers as its version: equal version, equal ranking."""
+        if self.kind == "rrf":
+            return replace(self, version="rrf")
+        content = msgspec.json.encode([self.kind, sorted(self.weights.items()), self.centre])
+        return replace(self, version=hashlib.blake2b(content, digest_size=8).hexdigest())
+
+
+RRF = RankingModel()
+
+
+def features_of(source: str, ranked: Ranked) -> dict[str, float]:
+    """A candidate's features: its signals, that its source speaks of it, and its reciprocal rank there, in (0, 1]."""
+    named = {FEATURE.format(source=source, signal=name): value for name, value in ranked.candidate.signals.items()}
+    named[FEATURE.format(source=source, signal="present")] = 1.0
+    named[FEATURE.format(source=source, signal="rank")] = (RANK_K + 1) / (RANK_K + ranked.rank)
+    return named
+
+
+def contribution(source: str, ranked: Ranked, model: RankingModel) -> float:
+    """What one source's place adds to a campaign's sum under a linear model."""
+    return sum(model.weights.get(name, 0.0) * value for name, value in features_of(source, ranked).items())
+
+
+def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel) -> list[Fused]:
+    """The sum of all features x weights as a score in [0, 1]: 1 / (1 + exp(centre - sum)); contributions are parts of the sum.
+
+    The order is total: score downwards, then campaign_id.
+    """
+    places: dict[str, list[Place]] = defaultdict(list)
+    for source, found in rankings.items():
+        for each in found:
+            one: Candidate = each.candidate
+            part = round(contribution(source, each, model), DECIMALS)
+            place = Place(source=source, rank=each.rank, score=one.score, contribution=part, evidence=one.evidence)
+            places[one.campaign_id].append(place)
+    fused = [Fused(key, squashed(held, model.centre), tuple(sorted(held, key=largest_first))) for key, held in places.items()]
+    return sorted(fused, key=lambda each: (-each.score, each.campaign_id))
+
+
+def squashed(held: Sequence[Place], centre: float) -> float:
+    """The logistic function of the sum of contributions, rounded so that equal sums are equal whatever the arithmetic did on the way."""
+    total = sum(sorted(place.contribution for place in held)) - centre
+    return round(1 / (1 + exp(-total)) if total > -700 else 0.0, DECIMALS)
+
+
+def fused(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel, *, k: int, weights: Mapping[str, float]) -> list[Fused]:
+    """The rankings as one, the model's way. `k` and the sources' `weights` are those of reciprocal rank fusion."""
+    return linear(rankings, model) if model.kind == "linear" else fuse(rankings, k=k, weights=weights)

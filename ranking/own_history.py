@@ -1,0 +1,95 @@
+"""The customer's own history as a source of candidates: what they engaged with before, by which channels, and what they talk about."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from math import log1p
+
+from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnWords, strongest
+from ranking.words import Spoken, WordIndex, spoken
+from stores.evidence import OwnTie, Surroundings
+from stores.records import Campaign
+
+Trait = tuple[str, str]
+"""Something that campaigns have in common: its kind (campaign, category, group or channel) and its value."""
+
+
+def traits(campaign: Campaign) -> list[Trait]:
+    """What others may share with a campaign, narrowest first: the campaign itself, its category, its group, its channels."""
+    held = (("campaign", campaign.campaign_id), ("category", campaign.category), ("group", campaign.group))
+    return [(kind, value) for kind, value in held if value] + [("channel", channel) for channel in campaign.channels]
+
+
+def by_trait(campaigns: Mapping[str, Campaign]) -> dict[Trait, list[str]]:
+    """Which of the campaigns have a trait, for every trait that one of them has."""
+    found: dict[Trait, list[str]] = defaultdict(list)
+    for key, campaign in campaigns.items():
+        for trait in traits(campaign):
+            found[trait].append(key)
+    return dict(found)
+
+
+Parts = dict[str, list[tuple[float, Evidence]]]
+
+
+def own_history(
+    around: Surroundings, campaigns: Mapping[str, Campaign], sharing: Mapping[Trait, Sequence[str]], offered: int, index: WordIndex
+) -> list[Candidate]:
+    """The customer's affinities to each campaign, added up: traits (at most 1 each), channels (at most 1) and words (below 1).
+
+    `sharing` says which of the `offered` campaigns have a trait, `index` which have a word. `campaigns` are all those
+    that the customer may ever have met.
+    """
+    parts: Parts = defaultdict(list)
+    signals: dict[str, dict[str, float]] = defaultdict(dict)
+    for source in (trait_parts(around.own, campaigns, sharing, offered), channel_parts(around.channels, sharing)):
+        for key, kind, score, evidence in source:
+            parts[key].append((score, evidence))
+            signals[key][kind] = score
+    for key, said in spoken(around.words, index).items():
+        signals[key].update(words=said.near, phrases=log1p(said.times))
+        parts[key].append((word_score(said), OwnWords(said.term, said.count)))
+    return [strongest(key, found, signals[key]) for key, found in parts.items()]
+
+
+def word_score(said: Spoken) -> float:
+    """x / (1 + x) of x = log(1 + times that phrases of the campaign were said) + nearness of the words / 4, in (0, 1)."""
+    amount = log1p(said.times) + said.near / 4
+    return amount / (1 + amount)
+
+
+def trait_parts(
+    own: Iterable[OwnTie], campaigns: Mapping[str, Campaign], sharing: Mapping[Trait, Sequence[str]], offered: int
+) -> Iterable[tuple[str, str, float, Evidence]]:
+    """For each trait, the share of the customer's engagement weight that went to it x its rarity, in (0, 1].
+
+    Rarity is the share of the offered campaigns that do not have it, so that a category everything is in says nothing.
+    """
+    met = [tie for tie in own if tie.weight > 0 and tie.campaign_id in campaigns]
+    total = sum(tie.weight for tie in met)
+    spent: dict[Trait, float] = defaultdict(float)
+    counts: dict[Trait, int] = defaultdict(int)
+    for tie in met:
+        for trait in traits(campaigns[tie.campaign_id]):
+            if trait[0] == "channel":
+                continue
+            spent[trait] += tie.weight / total
+            counts[trait] += tie.count
+    for trait, share in spent.items():
+        holders = sharing.get(trait, ())
+        rarity = 1 - len(holders) / offered if offered > 1 else 1.0
+        for key in holders if rarity > 0 else ():
+            yield key, trait[0], share * rarity, OwnEngagement(*trait, counts[trait])
+
+
+def channel_parts(channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, str, float, Evidence]]:
+    """For each campaign that names channels, the share of the customer's engagements that came by one of them, in (0, 1]."""
+    total = sum(channels.values())
+    shares: dict[str, int] = defaultdict(int)
+    most: dict[str, tuple[int, str]] = {}
+    for channel, count in channels.items():
+        for key in sharing.get(("channel", channel), ()):
+            shares[key] += count
+            most[key] = max(most.get(key, (0, "")), (count, channel))
+    for key, count in shares.items():
+        times, channel = most[key]
+        yield key, "channel", count / total, OwnChannel(channel, times)
