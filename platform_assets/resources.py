@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import dagster as dg
+import msgspec
 
 from platform_assets.embedder import Embedder
 from platform_assets.rebuilding import NO_REBUILD, RELEASES_KEPT, Collections, Rebuild, collections_of, rebuild_of
 from platform_assets.reconcile import version_of
 from ranking.engagement import EngagementWeights
+from ranking.recommend import Tuning
 from stores.cache import Cache
 from stores.documents import Documents
 from stores.errors import StoreError, Unavailable
@@ -112,6 +114,11 @@ class Stores:
             conversion=self.settings.weight_conversion,
             unweighted_intents=self.settings.unweighted_intents,
         )
+
+    @property
+    def tuning(self) -> Tuning:
+        """What ranking is tuned by: the settings of the same names."""
+        return msgspec.convert(self.settings, Tuning, from_attributes=True)
 
     def close(self) -> None:
         """Closes what was opened."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.logging import LoggingConfig
@@ -78,7 +79,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]]:
     """Everything that answers are made with, closed in order at the end."""
-    tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures)
+    tuning = msgspec.convert(settings, Tuning, from_attributes=True)
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
     generations = Generations(documents=documents, cache=cache, metrics=metrics, vectors=vectors, settings=settings, tuning=tuning)

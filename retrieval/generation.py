@@ -8,9 +8,11 @@ import asyncio
 import logging
 import time
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ranking.model import RRF, RankingModel
 from ranking.recommend import Lineup, Tuning, lineup
 from retrieval.flights import Flights
 from retrieval.problems import NoRelease
@@ -126,14 +128,17 @@ class Generations:
         return self.held
 
     async def _with(self, release: Release, catalogue: Catalogue) -> Generation:
-        """The generation of this release and catalogue, with the vectors of the campaigns where Milvus gives them."""
+        """The generation of this release and catalogue, with its model, and the vectors of the campaigns where Milvus gives them."""
+        model = RRF
+        if release.ranking_model:
+            model = msgspec.json.decode(await self._documents.ranking_model(release.ranking_model), type=RankingModel)
         if release.campaign_vectors:
             try:
                 vectors = await self._vectors.campaign_vectors(release.campaign_vectors, catalogue.campaigns)
                 catalogue = replace(catalogue, vectors=vectors)
             except StoreError as exc:
                 log.warning("release %d is served without the vectors of its campaigns: %s", release.number, exc)
-        made = await asyncio.to_thread(lineup, catalogue, now_ms=self._settings.now_ms, tuning=self._tuning)
+        made = await asyncio.to_thread(lineup, catalogue, now_ms=self._settings.now_ms, tuning=self._tuning, model=model)
         return Generation(release=release, lineup=made)
 
     async def _restore(self, release: Release) -> None:
@@ -147,7 +152,8 @@ class Generations:
         until_ms, now_ms = held.lineup.until_ms, self._settings.now_ms
         if until_ms is None or now_ms < until_ms:
             return held
-        renewed = replace(held, lineup=lineup(held.lineup.catalogue, now_ms=now_ms, tuning=self._tuning))
+        was = held.lineup
+        renewed = replace(held, lineup=lineup(was.catalogue, now_ms=now_ms, tuning=self._tuning, model=was.model, before=was))
         if self.held is held:
             self.held = renewed
         return renewed

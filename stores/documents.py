@@ -1,7 +1,8 @@
 """The documents that everything else is rebuilt from, in MongoDB: records, campaigns, embeddings, input files, releases.
 
 Each has a string `_id` that says its kind and comes from its content ("m:" record, "c:" campaign, "e:" embedding,
-"f:" file, "q:" quarantined, "r:" release, "x:" erasure) and is written as a fixed list of columns: writing it twice changes nothing.
+"f:" file, "q:" quarantined, "r:" release, "w:" ranking model, "x:" erasure) and is written as a fixed list of columns:
+writing it twice changes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pymongo import AsyncMongoClient
 
 from stores.erasures import Erasures
 from stores.errors import ContractBroken, NotFound, translated
+from stores.models import Models, body_of, model_id
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, opened, read
 from stores.quarantine import Quarantine, Quarantined
 from stores.records import Campaign, FileReport, Record, Rejected, Release
@@ -52,6 +54,7 @@ class Documents:
         self._database = Database(settings)
         self.quarantine = Quarantine(self._database)
         self.erasures = Erasures(self._database)
+        self.models = Models(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -241,6 +244,7 @@ class DocumentsReader:
         self._client: AsyncMongoClient[Document] = opened(AsyncMongoClient, settings, timeout_s=settings.read_timeout_s)
         self._releases = self._client[settings.mongo_database]["releases"]
         self._erasures = self._client[settings.mongo_database]["erasures"]
+        self._models = self._client[settings.mongo_database]["ranking_models"]
 
     async def close(self) -> None:
         await self._client.close()
@@ -254,6 +258,16 @@ class DocumentsReader:
         with translated("mongodb", MONGODB_ERRORS):
             document = await self._releases.find_one({}, sort=[("_id", -1)])
         return None if document is None else read(document, Release)
+
+    async def ranking_model(self, version: str) -> str:
+        """The text of a model.
+
+        Raises:
+            NotFound: it is not kept.
+        """
+        with translated("mongodb", MONGODB_ERRORS):
+            document = await self._models.find_one({"_id": model_id(version)})
+        return body_of(document, version)
 
     async def being_erased(self) -> frozenset[str]:
         """The customers who are to be forgotten and are not yet."""

@@ -1,38 +1,37 @@
-"""Fitted ranking models in MongoDB, named by their content, and what the latest was fitted and judged on.
+"""Ranking models in MongoDB, and what the latest was fitted and judged on.
 
 A model is kept as the text that ranking makes of it and reads again: this file does not know what is in it.
 """
 
-import hashlib
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from stores.errors import NotFound
-from stores.mongodb import Database, columns, read
+from stores.mongodb import Database, Document, columns, read
 
 FIT, JUDGEMENT = "ranking_fit", "ranking_judgement"
 
 
 class Fit(Struct, frozen=True, kw_only=True):
-    """When the model in use was fitted: by which code and settings (`version`), on how many records and outcomes.
+    """When the model in use was fitted: by which code and settings (`made_by`), when there were so many records and outcomes."""
 
-    `model` is the digest of the model, `report` the text of what it was chosen by.
-    """
-
-    version: str
+    model: str
+    made_by: str
     records: int
     outcomes: int
-    model: str
-    report: str
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
-    """How well the ranking with this model did, on the records of `fitted_on`; `report` is the text of all figures."""
+    """How well the ranking with a model did, when there were so many records; `report` is the text of all figures.
+
+    `quality` holds what releases are compared by.
+    """
 
     model: str
-    version: str
+    made_by: str
     records: int
+    outcomes: int
     report: str
     quality: dict[str, float] = {}
 
@@ -43,26 +42,21 @@ class Models:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, body: str) -> str:
-        """Keeps a model; the digest that it is found by, 32 hex digits. The same model again changes nothing."""
-        digest = hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
-        self._database.insert("ranking_models", model_id(digest), {"body": body})
-        return digest
+    def put(self, version: str, body: str) -> None:
+        """Keeps the text of a model; of the same version, equal answers come."""
+        self._database.upsert("ranking_models", [(model_id(version), {"body": body})])
 
-    def body(self, digest: str) -> str:
+    def body(self, version: str) -> str:
         """The text of a model.
 
         Raises:
             NotFound: it is not kept.
         """
-        document = self._database.one("ranking_models", model_id(digest))
-        if document is None:
-            raise NotFound("mongodb", f"there is no ranking model {digest}")
-        return str(document["body"])
+        return body_of(self._database.one("ranking_models", model_id(version)), version)
 
-    def keep(self, digests: Iterable[str]) -> int:
+    def keep(self, versions: Iterable[str]) -> int:
         """Removes all models but these; how many those were."""
-        kept = {model_id(digest) for digest in digests}
+        kept = {model_id(version) for version in versions}
         gone = [str(each["_id"]) for each in self._database.find("ranking_models", only=("_id",)) if each["_id"] not in kept]
         self._database.delete("ranking_models", gone)
         return len(gone)
@@ -84,5 +78,16 @@ class Models:
         self._database.upsert("platform_state", [(JUDGEMENT, columns(judgement))])
 
 
-def model_id(digest: str) -> str:
-    return f"w:{digest}"
+def model_id(version: str) -> str:
+    return f"w:{version}"
+
+
+def body_of(document: Document | None, version: str) -> str:
+    """The text in a model's document.
+
+    Raises:
+        NotFound: there is no document.
+    """
+    if document is None:
+        raise NotFound("mongodb", f"there is no ranking model {version}")
+    return str(document["body"])

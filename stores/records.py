@@ -169,7 +169,7 @@ class FileReport(Struct, frozen=True, kw_only=True):
 class Release(Struct, frozen=True, kw_only=True):
     """The generation that readers trust. `number` only ever grows; equal `digest` means equal answers.
 
-    `campaign_vectors` is "" in a release from before there were such.
+    `campaign_vectors` and `ranking_model` are "" in a release from before there were such. `quality` is how well its ranking did.
     """
 
     number: int
@@ -184,6 +184,8 @@ class Release(Struct, frozen=True, kw_only=True):
     released_at_ms: int = 0
     run_id: str = ""
     campaign_vectors: str = ""
+    ranking_model: str = ""
+    quality: dict[str, float] = {}
 
     @property
     def collections(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ DEFAULT_ENV_FILE = ".state/platform.env"
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e6)]
 Weight = Annotated[float, Meta(ge=0, le=1e6)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class BadSetting(ValueError):
@@ -72,6 +73,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbours: Positive = 50
     fusion_k: Positive = 60
     rate_prior_exposures: PositiveFloat = 20.0
+    engagement_half_life_days: PositiveFloat = 14.0
+    diversity: Share = 0.0
+    ranking_refit_share: Share = 0.05
+    ranking_records: Positive = 100_000
+    ranking_cases: Positive = 1000
+    quality_dir: str = ".state/quality"
 
     # Serving
     api_url: str = "http://127.0.0.1:8000"
