@@ -16,7 +16,7 @@ from stores.settings import BadSetting
 from stores.vectors import collection_name
 
 TAG = "campaigns/rebuild"
-ASSETS = ("embeddings", "vectors", "graph", "metrics")
+ASSETS = ("embeddings", "vectors", "graph", "metrics", "ranking_model")
 RELEASES_KEPT = 2  # the current one's collections and its predecessor's: readers may still be inside the latter
 NAMES = ("message_vectors", "user_vectors", "campaign_vectors")
 
