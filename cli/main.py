@@ -2,6 +2,7 @@
 
 import click
 
+from cli.evaluate import evaluate
 from cli.export import export
 from cli.forget import forget
 from cli.load import load
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, evaluate):
     main.add_command(command)

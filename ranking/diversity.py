@@ -25,22 +25,21 @@ def diversified(
         return list(found[:limit])
     pool, chosen = list(found[: POOL * limit]), list[Fused]()
     most = max(pool[0].score, 1e-9)
-    rows = {key: row for row, key in enumerate(texts.ids)}
     nearest = dict.fromkeys((each.campaign_id for each in pool), 0.0)
     while pool and len(chosen) < limit:
         best = max(pool, key=lambda each: ((1 - diversity) * each.score / most - diversity * nearest[each.campaign_id], -pool.index(each)))
         pool.remove(best)
         chosen.append(best)
         for each in pool:
-            near = likeness(campaigns[best.campaign_id], campaigns[each.campaign_id], texts, rows)
+            near = likeness(campaigns[best.campaign_id], campaigns[each.campaign_id], texts)
             nearest[each.campaign_id] = max(nearest[each.campaign_id], near)
     return chosen
 
 
-def likeness(one: Campaign, other: Campaign, texts: CampaignTexts, rows: dict[str, int]) -> float:
+def likeness(one: Campaign, other: Campaign, texts: CampaignTexts) -> float:
     """How alike two campaigns are, in [0, 1]: the mean of same category, same group and, where it is known, the cosine of their texts."""
     parts = [float(bool(one.category) and one.category == other.category), float(bool(one.group) and one.group == other.group)]
-    if one.campaign_id in rows and other.campaign_id in rows:
-        cosine = float(texts.matrix[rows[one.campaign_id]] @ texts.matrix[rows[other.campaign_id]])
+    if one.campaign_id in texts.rows and other.campaign_id in texts.rows:
+        cosine = float(texts.matrix[texts.rows[one.campaign_id]] @ texts.matrix[texts.rows[other.campaign_id]])
         parts.append(min(1.0, max(0.0, cosine)))
     return sum(parts) / len(parts)

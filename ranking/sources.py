@@ -104,12 +104,14 @@ class CampaignTexts(Struct, frozen=True):
 
     ids: list[str]
     matrix: Vector
+    rows: dict[str, int]
 
 
 def campaign_texts(vectors: Mapping[str, Vector], campaign_ids: Iterable[str]) -> CampaignTexts:
     """Those of these campaigns whose vector is known, in order of campaign_id."""
     ids = sorted(key for key in campaign_ids if key in vectors)
-    return CampaignTexts(ids, np.stack([vectors[key] for key in ids]) if ids else np.zeros((0, 0), np.float32))
+    matrix = np.stack([vectors[key] for key in ids]) if ids else np.zeros((0, 0), np.float32)
+    return CampaignTexts(ids, matrix, {key: row for row, key in enumerate(ids)})
 
 
 def similar_customers(neighbours: Sequence[Neighbour], ties: Iterable[NeighbourTie], *, user_id: str) -> list[Candidate]:

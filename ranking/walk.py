@@ -13,6 +13,20 @@ from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
 from stores.records import Campaign, Record
 
 
+class Archive(Struct, frozen=True, kw_only=True):
+    """All records and campaigns there are, in any order, and how they are to be looked at.
+
+    `vectors` gives the vector of a text (a message, or `campaign_text` of a campaign), float32, of length 1; a text that is
+    not in it is treated as never embedded.
+    """
+
+    records: Sequence[Record]
+    campaigns: dict[str, Campaign]
+    vectors: Mapping[str, NDArray[np.float32]]
+    conditions: Conditions = Conditions()
+    tuning: Tuning = Tuning()
+
+
 class Scene(Struct, frozen=True, kw_only=True):
     """One case with all that was known then. `candidates` may be offered to the customer; `truth` is among them.
 
@@ -28,25 +42,17 @@ class Scene(Struct, frozen=True, kw_only=True):
     engagements: int
 
 
-def scenes(
-    records: Iterable[Record],
-    campaigns: Iterable[Campaign],
-    vectors: Mapping[str, NDArray[np.float32]],
-    cases: Iterable[Case],
-    *,
-    conditions: Conditions,
-    tuning: Tuning,
-) -> Iterator[Scene]:
+def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
     """Each case's scene, in order of time. A case whose truth the rules do not allow, or with a single candidate, is passed over.
 
     Where a campaign's group was ever mailed, only customers who got the mailing are candidates for it, unless the case
     itself names its candidates.
     """
-    past, now = Past(records, campaigns, vectors, conditions=conditions), None
+    past, now = Past(archive.records, archive.campaigns.values(), archive.vectors, conditions=archive.conditions), None
     for case in sorted(cases, key=lambda case: (case.at_ms, case.user_id, case.case_id)):
         past.advance(case.at_ms)
         if now is None or now[0] != case.at_ms:
-            now = case.at_ms, lineup(past.catalogue(), now_ms=case.at_ms, tuning=tuning, before=now[1] if now else None)
+            now = case.at_ms, lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, before=now[1] if now else None)
         customer = past.customer(case.user_id, since=case.since)
         among = case.candidates if case.candidates is not None else reachable(case, now[1], past)
         found = rankings(customer, now[1], limit=len(now[1].offered), among=among)

@@ -74,7 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fusion_k: Positive = 60
     rate_prior_exposures: PositiveFloat = 20.0
     engagement_half_life_days: PositiveFloat = 14.0
-    diversity: Share = 0.0
+    diversity: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     ranking_refit_share: Share = 0.05
     ranking_records: Positive = 100_000
     ranking_cases: Positive = 1000

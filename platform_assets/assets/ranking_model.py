@@ -6,7 +6,7 @@ import dagster as dg
 import msgspec
 
 from platform_assets.automation import on_new_data
-from platform_assets.learning import conditions_of, extent_of, gathered, made_by, reason_to_look_again
+from platform_assets.learning import extent_of, gathered, made_by, reason_to_look_again
 from platform_assets.plots import Bar, bar_chart
 from platform_assets.resources import RETRY, Stores, surfaced
 from ranking.fitting import fit_model
@@ -69,10 +69,7 @@ def the_model_in_use_is_kept_and_sound(stores: dg.ResourceParam[Stores]) -> dg.A
 
 def fitted(stores: Stores, by: str) -> RankingModel:
     """Fits on the past as it is now, and keeps what came of it."""
-    material = gathered(stores)
-    model = fit_model(
-        material.records, material.campaigns, material.vectors, material.cases, conditions=conditions_of(stores), tuning=stores.tuning
-    )
+    model = fit_model(gathered(stores), most_cases=stores.settings.ranking_cases)
     records, outcomes = extent_of(stores)
     stores.documents.models.put(model.version, msgspec.json.encode(model).decode())
     stores.documents.models.set_fit(Fit(model=model.version, made_by=by, records=records, outcomes=outcomes))

@@ -1,0 +1,178 @@
+"""Fits the linear model on past outcomes: pairwise logistic regression of what customers responded to against what they did not.
+
+scikit-learn is imported only when something is fitted; the fitted model is plain numbers.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from zlib import crc32
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from ranking.cases import cases_of
+from ranking.intervals import mean_by_customer
+from ranking.measures import ndcg
+from ranking.model import RRF, Comparison, RankingModel, features_of
+from ranking.placing import SOURCES, by_source, order_of
+from ranking.recommend import Tuning
+from ranking.walk import Archive, Scene, scenes
+from stores.records import iso
+
+FEWEST_CASES = 60
+"""Fewer than this say too little to weigh features by: fusion by reciprocal rank is kept."""
+MOST_CASES = 1500
+HELD_OUT_SHARE = 0.25
+NEGATIVES = 200
+INVERSE_PENALTY = 0.3
+"""Of the ridge on the weights of standardised features, where each case weighs 1."""
+
+Matrix = NDArray[np.float64]
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """One case as the fit sees it: `values` (candidates, features) in the order of `names`, and which rows the customer responded to."""
+
+    user_id: str
+    at_ms: int
+    ended_ms: int
+    names: tuple[str, ...]
+    values: Matrix
+    positive: NDArray[np.bool_]
+
+
+def example_of(scene: Scene) -> Example:
+    """The scene's candidates as features: all that the customer responded to, and of the others at most 200.
+
+    Those are the first hundred by reciprocal rank, the ones that a ranking has to tell apart, and others drawn by a hash.
+    """
+    rows: dict[str, dict[str, float]] = {key: {} for key in sample_of(scene)}
+    for source, found in scene.rankings.items():
+        for each in found:
+            if (row := rows.get(each.candidate.campaign_id)) is not None:
+                row.update(features_of(source, each))
+    names = tuple(sorted({name for row in rows.values() for name in row}))
+    values = np.array([[row.get(name, 0.0) for name in names] for row in rows.values()])
+    positive = np.array([key in scene.truth for key in rows])
+    case = scene.case
+    return Example(user_id=case.user_id, at_ms=case.at_ms, ended_ms=case.ended_ms, names=names, values=values, positive=positive)
+
+
+def sample_of(scene: Scene) -> list[str]:
+    """The campaigns that stand for a scene, in order of campaign_id."""
+    others = sorted(scene.candidates - scene.truth)
+    if len(others) > NEGATIVES:
+        leading = [key for key in order_of(scene, RRF, tuning=Tuning()) if key not in scene.truth][: NEGATIVES // 2]
+        left = set(others) - set(leading)
+        others = leading + sorted(left, key=lambda key: crc32(f"{scene.case.case_id} {key}".encode()))[: NEGATIVES - len(leading)]
+    return sorted(scene.truth | set(others))
+
+
+def fit(examples: Sequence[Example], *, before_ms: int) -> RankingModel:
+    """The linear model of those examples that had ended before a moment; RRF, said so, where they are too few. Deterministic."""
+    past = [example for example in examples if example.ended_ms < before_ms and example.positive.any() and not example.positive.all()]
+    if len(past) < FEWEST_CASES:
+        return replace(RRF, cases=len(past), why=few(len(past)))
+    past = past[-MOST_CASES:]
+    names = sorted({name for example in past for name in example.names})
+    tables = [aligned(example, names) for example in past]
+    scales = np.sqrt(np.mean([table.var(axis=0) for table in tables], axis=0))
+    used = scales > 1e-6
+    weights = np.zeros(len(names))
+    weights[used] = (
+        regressed([(table[:, used] / scales[used], each.positive) for table, each in zip(tables, past, strict=True)]) / scales[used]
+    )
+    weights = np.round(weights, 6)
+    model = RankingModel(
+        kind="linear",
+        weights={name: float(weight) for name, weight in zip(names, weights, strict=True) if weight},
+        scales={name: round(float(scale), 6) for name, scale, weight in zip(names, scales, weights, strict=True) if weight},
+        centre=round(float(np.mean([np.max(table @ weights) for table in tables])), 6),
+        cases=len(past),
+        positives=int(sum(each.positive.sum() for each in past)),
+        trained_before_ms=before_ms,
+        why=f"fitted on {len(past)} cases that had ended before {iso(before_ms)}",
+    )
+    return model.versioned()
+
+
+def aligned(example: Example, names: Sequence[str]) -> Matrix:
+    """The example's values in the order of `names`, 0 for a feature that it lacks."""
+    place = {name: column for column, name in enumerate(names)}
+    table = np.zeros((len(example.values), len(names)))
+    table[:, [place[name] for name in example.names]] = example.values
+    return table
+
+
+def regressed(tables: Iterable[tuple[Matrix, NDArray[np.bool_]]]) -> Matrix:
+    """Weights by which what was responded to comes before what was not: logistic regression on differences, each case weighing 1."""
+    from sklearn.linear_model import LogisticRegression
+
+    differences, importances = [], []
+    for values, positive in tables:
+        better, worse = values[positive], values[~positive]
+        pairs = (better[:, None, :] - worse[None, :, :]).reshape(-1, values.shape[1])
+        differences.append(pairs)
+        importances.append(np.full(len(pairs), 1 / len(pairs)))
+    rows = np.concatenate(differences)
+    signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
+    model = LogisticRegression(C=INVERSE_PENALTY, fit_intercept=False, max_iter=500)
+    model.fit(rows * signs[:, None], signs > 0, sample_weight=np.concatenate(importances))
+    return np.asarray(model.coef_[0], dtype=np.float64)
+
+
+def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel:
+    """The model to release: fitted on the records' own cases, and released only where it beats what needs no fitting.
+
+    The last quarter of the cases is held out. A model of the others is compared there with reciprocal rank fusion and with
+    every single source; if it is better than fusion, the model of all cases is given, else fusion. Of many cases the latest
+    `most_cases` are looked at.
+    """
+    cases = cases_of(archive.records, archive.campaigns)[-min(most_cases, MOST_CASES) :]
+    if len(cases) < FEWEST_CASES:
+        return replace(RRF, cases=len(cases), why=few(len(cases)))
+    border_ms = sorted(case.at_ms for case in cases)[int(len(cases) * (1 - HELD_OUT_SHARE))]
+    examples: list[Example] = []
+    trial: RankingModel | None = None
+    found: dict[str, list[float]] = {}
+    users: list[str] = []
+    for scene in scenes(archive, cases):
+        if scene.case.at_ms >= border_ms:
+            trial = trial or fit(examples, before_ms=border_ms)
+            users.append(scene.case.user_id)
+            for name, ndcg10 in rivals(scene, trial, archive.tuning):
+                found.setdefault(name, []).append(ndcg10)
+        examples.append(example_of(scene))
+    compared = compare(found, users)
+    if trial is None or trial.kind == "rrf":
+        return replace(RRF, cases=len(examples), why=few(len(examples)))
+    gain = compared["rrf"].gain
+    about = f"NDCG@10 {np.mean(found['linear']):.3f} on the {len(users)} latest cases, {gain:+.3f} over reciprocal rank fusion"
+    if gain <= 0:
+        return replace(
+            RRF, cases=len(examples), held_out=len(users), compared=compared, why=f"reciprocal rank fusion: a fitted model had {about}"
+        )
+    final = fit(examples, before_ms=max(example.ended_ms for example in examples) + 1)
+    return replace(final, held_out=len(users), compared=compared, why=f"fitted on {final.cases} past cases: {about}")
+
+
+def few(cases: int) -> str:
+    return f"reciprocal rank fusion: {cases} past cases are too few to fit on, {FEWEST_CASES} are needed"
+
+
+def rivals(scene: Scene, model: RankingModel, tuning: Tuning) -> Iterator[tuple[str, float]]:
+    """NDCG@10 of the model, of reciprocal rank fusion, and of each source alone."""
+    yield "linear", ndcg(order_of(scene, model, tuning=tuning), scene.truth, k=10)
+    yield "rrf", ndcg(order_of(scene, RRF, tuning=tuning), scene.truth, k=10)
+    for source in SOURCES:
+        yield source, ndcg(by_source(source)(scene), scene.truth, k=10)
+
+
+def compare(found: Mapping[str, Sequence[float]], users: Sequence[str]) -> dict[str, Comparison]:
+    """By how much the linear model beat each of the others on the same cases."""
+    compared = {}
+    for name, values in found.items():
+        gain, low, high = mean_by_customer([ours - theirs for ours, theirs in zip(found["linear"], values, strict=True)], users)
+        compared[name] = Comparison(ndcg10=round(float(np.mean(values)), 6), gain=gain, low=low, high=high)
+    return compared

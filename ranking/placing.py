@@ -1,0 +1,76 @@
+"""The ways of ranking that are compared: each gives a scene's candidates in an order that is total and uses no future."""
+
+from collections.abc import Callable, Mapping
+from zlib import crc32
+
+from msgspec.structs import replace
+
+from ranking.model import RRF, RankingModel
+from ranking.popularity import lately
+from ranking.recommend import Tuning, placed
+from ranking.sources import ENGAGEMENT, GRAPH, OWN_HISTORY, SIMILAR_CAMPAIGNS, SIMILAR_CUSTOMERS
+from ranking.walk import Scene
+from stores.evidence import CampaignFigures
+
+SOURCES = (SIMILAR_CUSTOMERS, SIMILAR_CAMPAIGNS, GRAPH, OWN_HISTORY, ENGAGEMENT)
+NOTHING = CampaignFigures(campaign_id="")
+
+Order = Callable[[Scene], list[str]]
+
+
+def order_of(scene: Scene, model: RankingModel, *, tuning: Tuning) -> list[str]:
+    """The candidates as `recommend` gives them under this model."""
+    lineup = replace(scene.lineup, model=model)
+    return [each.campaign_id for each in placed(scene.customer, lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)]
+
+
+def by_source(source: str) -> Order:
+    """One source alone: what it proposes, best first, then everything else by lot."""
+
+    def order(scene: Scene) -> list[str]:
+        ranked = sorted(scene.rankings.get(source, ()), key=lambda each: (each.rank, each.candidate.campaign_id))
+        proposed = [each.candidate.campaign_id for each in ranked]
+        return proposed + by_lot(scene, scene.candidates.difference(proposed))
+
+    return order
+
+
+def by_lot(scene: Scene, keys: frozenset[str]) -> list[str]:
+    """These campaigns in an order that says nothing and is the same every time."""
+    return sorted(keys, key=lambda key: (crc32(f"{scene.case.case_id} {key}".encode()), key))
+
+
+def at_random(scene: Scene) -> list[str]:
+    return by_lot(scene, scene.candidates)
+
+
+def by_popularity(scene: Scene) -> list[str]:
+    """By the number of customers who engaged so far."""
+    figures = scene.lineup.catalogue.figures
+    return by_amount(scene, {key: figures.get(key, NOTHING).customers for key in scene.candidates})
+
+
+def by_recent_popularity(*, half_life_days: float) -> Order:
+    """By engagements so far, halved every `half_life_days`."""
+
+    def order(scene: Scene) -> list[str]:
+        catalogue = scene.lineup.catalogue
+        recent = lately(catalogue.days, newest_ms=catalogue.newest_ms, half_life_days=half_life_days)
+        return by_amount(scene, {key: recent[key].engaged if key in recent else 0.0 for key in scene.candidates})
+
+    return order
+
+
+def by_amount(scene: Scene, amounts: Mapping[str, float]) -> list[str]:
+    return sorted(by_lot(scene, scene.candidates), key=lambda key: -amounts[key])
+
+
+def methods(tuning: Tuning) -> dict[str, Order]:
+    """Every way that needs no model, by name."""
+    return {
+        "random": at_random,
+        "popularity": by_popularity,
+        "recent_popularity": by_recent_popularity(half_life_days=tuning.engagement_half_life_days),
+        **{source: by_source(source) for source in SOURCES},
+        "rrf": lambda scene: order_of(scene, RRF, tuning=tuning),
+    }
