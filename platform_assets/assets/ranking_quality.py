@@ -33,7 +33,9 @@ SHOWN = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "mrr", "coverage@10", "di
     automation_condition=on_new_data(),
 )
 def ranking_quality(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
-    """How good the served ranking is on the latest part of the past, fitted on the part before, beside chance, popularity and single sources.
+    """How good the served ranking is on the latest part of the past, beside chance, popularity and single sources.
+
+    A model is fitted for this on the part before, so that nothing is judged on what it was fitted on.
 
     What was judged stands as long as the model, and until records or outcomes are more by the share `ranking_refit_share`. All
     figures are also in `ranking_quality.json`, in the folder of the setting `quality_dir`.
