@@ -1,6 +1,6 @@
 from math import isclose
 
-import pytest
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -8,18 +8,14 @@ from msgspec.structs import replace
 from ranking.sources import (
     AlikeCustomers,
     Candidate,
-    OwnEngagement,
-    Popularity,
     SharedCampaign,
     SharedIntent,
-    by_trait,
-    engagement,
+    campaign_texts,
     graph,
-    own_history,
+    similar_campaigns,
     similar_customers,
 )
-from stores.evidence import CampaignFigures, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie
-from stores.records import Campaign
+from stores.evidence import CampaignFigures, CoEngagement, IntentTie, Neighbour, NeighbourTie
 
 
 def figures(**customers_and_exposed: tuple[int, int]) -> dict[str, CampaignFigures]:
@@ -104,72 +100,23 @@ def test_graph_scores_stay_between_0_and_2_and_ignore_the_order_of_rows(
     assert sorted(again, key=lambda each: each.campaign_id) == sorted(found, key=lambda each: each.campaign_id)
 
 
-# The customer's own history
+# Campaigns' own texts
 
 
-def campaigns(*held: Campaign) -> dict[str, Campaign]:
-    return {each.campaign_id: each for each in held}
+def unit(*numbers: float) -> np.ndarray:
+    vector = np.array(numbers, dtype=np.float32)
+    return vector / np.linalg.norm(vector)
 
 
-BOOTS = Campaign(campaign_id="boots", name="Boots", category="outdoor")
-TENTS = Campaign(campaign_id="tents", name="Tents", category="outdoor")
-PENS = Campaign(campaign_id="pens", name="Pens", category="office")
+def test_campaigns_are_proposed_by_how_near_their_text_is_to_what_the_customer_says() -> None:
+    texts = campaign_texts({"near": unit(1, 0.1), "far": unit(0.1, 1), "opposite": unit(-1, 0)}, ["near", "far", "opposite", "unknown"])
+    found = scores(similar_campaigns(unit(1, 0), texts))
+    assert sorted(found, key=lambda key: -found[key]) == ["near", "far"]
+    assert isclose(found["near"], 1 / np.hypot(1, 0.1), abs_tol=1e-6)
 
 
-def test_a_category_the_customer_engaged_with_is_proposed() -> None:
-    known = campaigns(BOOTS, TENTS, PENS)
-    offered = campaigns(TENTS, PENS)
-    found = own_history([OwnTie(campaign_id="boots", count=3, weight=4.0)], known, by_trait(offered), len(offered))
-    assert evidence(found) == {"tents": OwnEngagement("category", "outdoor", 3)}
-
-
-def test_the_campaign_itself_is_nearer_than_its_category() -> None:
-    offered = campaigns(BOOTS, TENTS, PENS)
-    found = own_history([OwnTie(campaign_id="boots", count=3, weight=4.0)], offered, by_trait(offered), len(offered))
-    assert scores(found)["boots"] > scores(found)["tents"]
-    assert evidence(found)["boots"] == OwnEngagement("campaign", "boots", 3)
-
-
-def test_a_category_that_everything_is_in_says_nothing() -> None:
-    offered = campaigns(BOOTS, TENTS)
-    found = own_history([OwnTie(campaign_id="boots", count=1, weight=1.0)], offered, by_trait(offered), len(offered))
-    assert evidence(found) == {"boots": OwnEngagement("campaign", "boots", 1)}
-
-
-def test_no_engagement_proposes_nothing() -> None:
-    offered = campaigns(BOOTS, TENTS, PENS)
-    assert own_history([OwnTie(campaign_id="boots", shown=4)], offered, by_trait(offered), 3) == []
-
-
-# Engagement
-
-
-def test_few_exposures_are_pulled_towards_the_mean() -> None:
-    found = scores(engagement(figures(big=(300, 1000), lucky=(1, 1), poor=(10, 1000)), ["big", "lucky", "poor"], prior_exposures=20))
-    mean = 311 / 2001
-    assert isclose(found["lucky"], (1 + 20 * mean) / 21)
-    assert found["big"] > found["lucky"] > found["poor"]
-
-
-def test_without_any_exposure_data_the_rate_orders_by_popularity() -> None:
-    found = engagement(figures(a=(5, 0), b=(50, 0), c=(20, 0)), ["a", "b", "c", "new"], prior_exposures=20)
-    assert [each.campaign_id for each in sorted(found, key=lambda each: -each.score)] == ["b", "c", "a", "new"]
-
-
-def test_a_campaign_without_exposure_data_does_not_beat_a_good_rate_by_having_none() -> None:
-    found = scores(engagement(figures(shown=(400, 1000), unseen=(3, 0)), ["shown", "unseen"], prior_exposures=20))
-    assert found["shown"] > found["unseen"]
-
-
-def test_with_no_figures_at_all_every_campaign_is_equal() -> None:
-    assert scores(engagement({}, ["a", "b"], prior_exposures=20)) == {"a": 0.0, "b": 0.0}
-
-
-def test_engagement_evidence_holds_the_real_counts() -> None:
-    [found] = engagement(figures(a=(3, 7)), ["a"], prior_exposures=20)
-    assert found.evidence == Popularity(3, 7, pytest.approx(3 / 7, abs=1e-6))
-
-
-@given(st.dictionaries(ids, st.tuples(counts, counts)), st.floats(0.1, 100))
-def test_rates_lie_between_0_and_1(known: dict[str, tuple[int, int]], prior: float) -> None:
-    assert all(0 <= each.score <= 1 for each in engagement(figures(**known), ["a", "b", "z"], prior_exposures=prior))
+def test_a_customer_without_a_vector_is_near_to_nothing() -> None:
+    texts = campaign_texts({"near": unit(1, 0)}, ["near"])
+    assert similar_campaigns(None, texts) == []
+    assert similar_campaigns(unit(1, 0, 0), texts) == []  # of another model
+    assert similar_campaigns(unit(1, 0), campaign_texts({}, ["near"])) == []

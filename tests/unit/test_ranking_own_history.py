@@ -1,0 +1,52 @@
+from ranking.own_history import by_trait, own_history
+from ranking.sources import Candidate, OwnChannel, OwnEngagement, OwnWords
+from ranking.words import word_index
+from stores.evidence import OwnTie, Surroundings, WordTie
+from stores.records import Campaign
+
+BOOTS = Campaign(campaign_id="boots", name="Boots", category="outdoor", channels=("email",))
+TENTS = Campaign(campaign_id="tents", name="Tents", category="outdoor")
+PENS = Campaign(campaign_id="pens", name="Blue pens, paper", category="office")
+
+
+def proposed(around: Surroundings, *offered: Campaign) -> dict[str, Candidate]:
+    running = {each.campaign_id: each for each in offered}
+    known = {each.campaign_id: each for each in (BOOTS, TENTS, PENS)}
+    return {each.campaign_id: each for each in own_history(around, known, by_trait(running), len(running), word_index(running))}
+
+
+def met(**fields: object) -> Surroundings:
+    return Surroundings(own=(OwnTie(campaign_id="boots", **fields),))  # type: ignore[arg-type]
+
+
+def test_a_category_the_customer_engaged_with_is_proposed() -> None:
+    found = proposed(met(count=3, weight=4.0), TENTS, PENS)
+    assert {key: each.evidence for key, each in found.items()} == {"tents": OwnEngagement("category", "outdoor", 3)}
+
+
+def test_the_campaign_itself_is_nearer_than_its_category() -> None:
+    found = proposed(met(count=3, weight=4.0), BOOTS, TENTS, PENS)
+    assert found["boots"].score > found["tents"].score
+    assert found["boots"].evidence == OwnEngagement("campaign", "boots", 3)
+
+
+def test_a_category_that_everything_is_in_says_nothing() -> None:
+    found = proposed(met(count=1, weight=1.0), BOOTS, TENTS)
+    assert {key: each.evidence for key, each in found.items()} == {"boots": OwnEngagement("campaign", "boots", 1)}
+
+
+def test_what_was_only_shown_proposes_nothing() -> None:
+    assert proposed(met(shown=4), BOOTS, TENTS, PENS) == {}
+
+
+def test_a_campaign_is_proposed_by_the_words_that_it_shares_with_the_customer() -> None:
+    around = Surroundings(words=(WordTie("blue pen", 3, 0), WordTie("pen", 5, 0), WordTie("sea", 9, 0)))
+    found = proposed(around, TENTS, PENS)
+    assert {key: each.evidence for key, each in found.items()} == {"pens": OwnWords("blue pen", 3)}
+    assert found["pens"].signals["phrases"] > 0
+    assert found["pens"].signals["words"] > 0
+
+
+def test_a_channel_that_the_customer_responds_by_speaks_for_its_campaigns() -> None:
+    found = proposed(Surroundings(channels={"email": 3, "store": 1}), BOOTS, TENTS, PENS)
+    assert {key: (each.score, each.evidence) for key, each in found.items()} == {"boots": (0.75, OwnChannel("email", 3))}
