@@ -12,6 +12,7 @@ from platform_assets.learning import extent_of, gathered, made_by, reason_to_loo
 from platform_assets.plots import Bar, bar_chart
 from platform_assets.resources import RETRY, Stores, surfaced
 from ranking.fitting import FEWEST_CASES
+from ranking.model import RRF
 from ranking.quality import SERVED, Quality, judge
 from stores.errors import ContractBroken
 from stores.models import Judgement
@@ -107,7 +108,7 @@ def fallen(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
 
 def judgement(stores: Stores, model: str, by: str) -> Judgement:
     """Judges the ranking on the past as it is now, and keeps what came of it."""
-    found = judge(gathered(stores), refit_days=ONE_FIT_DAYS, fitted=model != "rrf", most_cases=stores.settings.ranking_cases)
+    found = judge(gathered(stores), refit_days=ONE_FIT_DAYS, fitted=model != RRF.version, most_cases=stores.settings.ranking_cases)
     mean, low, high = found.ndcg10
     quality = {"ndcg@10": mean, "low": low, "high": high, "cases": float(found.cases)} if found.cases else {}
     records, outcomes = extent_of(stores)
