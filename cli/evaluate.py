@@ -27,6 +27,7 @@ from stores.vector_file import VectorFile
 
 STATE = Path(".state/evaluation")
 TEXTS_AT_A_TIME = 2000
+SHOWN = ("ndcg@10", "recall@10", "mrr", "coverage@10", "diversity@10")
 folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
@@ -39,11 +40,14 @@ folder_argument = click.argument("folder", type=click.Path(exists=True, file_oka
 @click.option(
     "--refit-days", type=click.FloatRange(min=0, min_open=True), default=14.0, show_default=True, help="Fit the served model anew after."
 )
+@click.option(
+    "--most", "most_cases", type=click.IntRange(1), default=1000, show_default=True, help="Judge at most so many cases, drawn by lot."
+)
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), default=STATE, show_default=True, help="Where vectors are kept.")
 @click.option("--embeddings/--no-embeddings", default=True, show_default=True, help="Leave out what needs the embedding model.")
 @json_option
 def evaluate(
-    folder: Path, cases_file: Path | None, since: datetime | None, refit_days: float, state: Path, embeddings: bool, as_json: bool
+    folder: Path, cases_file: Path | None, since: datetime | None, state: Path, *, embeddings: bool, as_json: bool, **limits: float
 ) -> None:
     """Judge the ranking on the records and campaigns of a folder, against random, popularity, each single source and their fusion.
 
@@ -69,7 +73,8 @@ def evaluate(
             Archive(records=records, campaigns=campaigns, vectors=vectors, conditions=conditions_of(settings), tuning=tuning_of(settings)),
             cases=cases,
             since_ms=epoch_ms(since) if since else None,
-            refit_days=refit_days,
+            refit_days=limits["refit_days"],
+            most_cases=int(limits["most_cases"]),
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         )
     if not found.cases:
@@ -173,17 +178,17 @@ def vectors_of(
 def show(found: Quality) -> None:
     """The methods as a table, best first, each with its difference to the served ranking."""
     console = Console()
-    console.print(f"{found.cases} cases of {found.customers} customers, {found.candidates:g} candidates each on average")
-    measures = list(next(iter(found.methods.values())))
-    table = Table("method", *measures, "served is better by (ndcg@10, 95 %)")
+    console.print(f"{found.cases} cases of {found.customers} customers, {found.candidates:g} candidates each on average", highlight=False)
+    table = Table("method", *SHOWN, "served is better in ndcg@10 by")
     for name, means in sorted(found.methods.items(), key=lambda each: -each[1]["ndcg@10"]):
-        difference = found.differences.get(f"served-{name}")
-        mean, low, high = difference["ndcg@10"] if difference else (0.0, 0.0, 0.0)
-        told = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" if difference else ""
-        table.add_row(name, *(f"{means[measure]:.3f}" for measure in measures), told)
+        told = ""
+        if difference := found.differences.get(f"served-{name}"):
+            mean, low, high = difference["ndcg@10"]
+            told = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        table.add_row(name, *(f"{means[measure]:.3f}" for measure in SHOWN), told)
     console.print(table)
     for name, segment in found.segments.items():
         best = ", ".join(f"{method} {segment.ndcg10[method]:.3f}" for method in ("served", "rrf", "recent_popularity", "popularity"))
-        console.print(f"{name}: {segment.cases} cases, ndcg@10 {best}", highlight=False)
+        click.echo(f"{name}: {segment.cases} cases, ndcg@10 {best}")
     for since, why in found.models.items():
-        console.print(f"from {since}: {why}", highlight=False)
+        click.echo(f"served from {since}: {why}")

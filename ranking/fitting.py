@@ -4,7 +4,7 @@ scikit-learn is imported only when something is fitted; the fitted model is plai
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from zlib import crc32
+from itertools import islice
 
 import numpy as np
 from msgspec import Struct
@@ -64,8 +64,8 @@ def sample_of(scene: Scene) -> list[str]:
     others = sorted(scene.candidates - scene.truth)
     if len(others) > NEGATIVES:
         leading = [key for key in order_of(scene, RRF, tuning=Tuning()) if key not in scene.truth][: NEGATIVES // 2]
-        left = set(others) - set(leading)
-        others = leading + sorted(left, key=lambda key: crc32(f"{scene.case.case_id} {key}".encode()))[: NEGATIVES - len(leading)]
+        left = (key for key in scene.lot if key not in scene.truth and key not in set(leading))
+        others = leading + list(islice(left, NEGATIVES - len(leading)))
     return sorted(scene.truth | set(others))
 
 

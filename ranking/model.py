@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp
 from typing import Literal
 
@@ -11,10 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ranking.fusion import DECIMALS, Fused, Place, Ranked, fuse, largest_first
-from ranking.sources import Candidate
 
 RANK_K = 60
-FEATURE = "{source}.{signal}"
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -57,17 +55,17 @@ class RankingModel(Struct, frozen=True, kw_only=True):
 RRF = RankingModel()
 
 
-def features_of(source: str, ranked: Ranked) -> dict[str, float]:
-    """A candidate's features: its signals, that its source speaks of it, and its reciprocal rank there, in (0, 1]."""
-    named = {FEATURE.format(source=source, signal=name): value for name, value in ranked.candidate.signals.items()}
-    named[FEATURE.format(source=source, signal="present")] = 1.0
-    named[FEATURE.format(source=source, signal="rank")] = (RANK_K + 1) / (RANK_K + ranked.rank)
-    return named
+def features_of(source: str, ranked: Ranked) -> Iterator[tuple[str, float]]:
+    """A candidate's features by name: its signals, that its source speaks of it, and its reciprocal rank there, in (0, 1]."""
+    for name, value in ranked.candidate.signals.items():
+        yield f"{source}.{name}", value
+    yield f"{source}.present", 1.0
+    yield f"{source}.rank", (RANK_K + 1) / (RANK_K + ranked.rank)
 
 
 def contribution(source: str, ranked: Ranked, model: RankingModel) -> float:
     """What one source's place adds to a campaign's sum under a linear model."""
-    return sum(model.weights.get(name, 0.0) * value for name, value in features_of(source, ranked).items())
+    return sum(model.weights.get(name, 0.0) * value for name, value in features_of(source, ranked))
 
 
 def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel) -> list[Fused]:
@@ -78,7 +76,7 @@ def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel) -> lis
     places: dict[str, list[Place]] = defaultdict(list)
     for source, found in rankings.items():
         for each in found:
-            one: Candidate = each.candidate
+            one = each.candidate
             part = round(contribution(source, each, model), DECIMALS)
             place = Place(source=source, rank=each.rank, score=one.score, contribution=part, evidence=one.evidence)
             places[one.campaign_id].append(place)

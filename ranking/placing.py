@@ -1,12 +1,10 @@
 """The ways of ranking that are compared: each gives a scene's candidates in an order that is total and uses no future."""
 
 from collections.abc import Callable, Mapping
-from zlib import crc32
 
 from msgspec.structs import replace
 
 from ranking.model import RRF, RankingModel
-from ranking.popularity import lately
 from ranking.recommend import Tuning, placed
 from ranking.sources import ENGAGEMENT, GRAPH, OWN_HISTORY, SIMILAR_CAMPAIGNS, SIMILAR_CUSTOMERS
 from ranking.walk import Scene
@@ -30,18 +28,14 @@ def by_source(source: str) -> Order:
     def order(scene: Scene) -> list[str]:
         ranked = sorted(scene.rankings.get(source, ()), key=lambda each: (each.rank, each.candidate.campaign_id))
         proposed = [each.candidate.campaign_id for each in ranked]
-        return proposed + by_lot(scene, scene.candidates.difference(proposed))
+        spoken_of = set(proposed)
+        return proposed + [key for key in scene.lot if key not in spoken_of]
 
     return order
 
 
-def by_lot(scene: Scene, keys: frozenset[str]) -> list[str]:
-    """These campaigns in an order that says nothing and is the same every time."""
-    return sorted(keys, key=lambda key: (crc32(f"{scene.case.case_id} {key}".encode()), key))
-
-
 def at_random(scene: Scene) -> list[str]:
-    return by_lot(scene, scene.candidates)
+    return list(scene.lot)
 
 
 def by_popularity(scene: Scene) -> list[str]:
@@ -50,19 +44,15 @@ def by_popularity(scene: Scene) -> list[str]:
     return by_amount(scene, {key: figures.get(key, NOTHING).customers for key in scene.candidates})
 
 
-def by_recent_popularity(*, half_life_days: float) -> Order:
-    """By engagements so far, halved every `half_life_days`."""
-
-    def order(scene: Scene) -> list[str]:
-        catalogue = scene.lineup.catalogue
-        recent = lately(catalogue.days, newest_ms=catalogue.newest_ms, half_life_days=half_life_days)
-        return by_amount(scene, {key: recent[key].engaged if key in recent else 0.0 for key in scene.candidates})
-
-    return order
+def by_recent_popularity(scene: Scene) -> list[str]:
+    """By engagements so far, those of long ago counting less."""
+    recent = scene.lineup.recent
+    return by_amount(scene, {key: recent[key].engaged if key in recent else 0.0 for key in scene.candidates})
 
 
 def by_amount(scene: Scene, amounts: Mapping[str, float]) -> list[str]:
-    return sorted(by_lot(scene, scene.candidates), key=lambda key: -amounts[key])
+    """By an amount, the most first; by lot where it is equal."""
+    return sorted(scene.lot, key=lambda key: -amounts[key])
 
 
 def methods(tuning: Tuning) -> dict[str, Order]:
@@ -70,7 +60,7 @@ def methods(tuning: Tuning) -> dict[str, Order]:
     return {
         "random": at_random,
         "popularity": by_popularity,
-        "recent_popularity": by_recent_popularity(half_life_days=tuning.engagement_half_life_days),
+        "recent_popularity": by_recent_popularity,
         **{source: by_source(source) for source in SOURCES},
         "rrf": lambda scene: order_of(scene, RRF, tuning=tuning),
     }

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from zlib import crc32
 
 import numpy as np
 from msgspec import Struct
 
 from ranking.cases import Case, cases_of
 from ranking.diversity import likeness
-from ranking.fitting import Example, example_of, fit
+from ranking.fitting import MOST_CASES, Example, example_of, fit
 from ranking.intervals import Interval, mean_by_customer
 from ranking.measures import ndcg, recall, reciprocal_rank
 from ranking.model import RRF, RankingModel
@@ -64,23 +65,23 @@ def judge(
     since_ms: int | None = None,
     refit_days: float = 14.0,
     fitted: bool = True,
-    most_cases: int | None = None,
+    most_cases: int = 1000,
     progress: Callable[[int, int], None] = NO_PROGRESS,
 ) -> Quality:
     """Judges every method on `cases`, or on a time split of the records' own, from `since_ms` on.
 
     Without `since_ms` the given cases are all judged, of the records' own the last three tenths. The served model is fitted anew
-    every `refit_days`, on what had ended before; where it is not `fitted`, reciprocal rank fusion is served. Of the records' own
-    cases the latest `most_cases` are looked at.
+    every `refit_days`, on what had ended before; where it is not `fitted`, reciprocal rank fusion is served. Of more than
+    `most_cases` cases that many are judged, drawn by lot.
     """
     own = cases_of(archive.records, archive.campaigns)
-    own = own[-most_cases:] if most_cases else own
-    to_judge = chosen(own if cases is None else cases, given=cases is not None, since_ms=since_ms)
+    to_judge = sampled(chosen(own if cases is None else cases, given=cases is not None, since_ms=since_ms), most_cases)
     last_ms = max((case.at_ms for case in to_judge), default=0)
+    to_fit_on = sampled([case for case in own if case.at_ms < last_ms], MOST_CASES) if fitted else []
     trial = Trial(archive.tuning, refit_days=refit_days, fitted=fitted)
     ids = {case.case_id for case in to_judge}
-    fits = {case.case_id for case in own if fitted and case.at_ms < last_ms}
-    everything = to_judge + [case for case in own if case.case_id in fits - ids]
+    everything = to_judge + [case for case in to_fit_on if case.case_id not in ids]
+    fits = {case.case_id for case in to_fit_on}
     for done, scene in enumerate(scenes(archive, everything), start=1):
         if scene.case.case_id in ids:
             trial.judge(scene)
@@ -96,6 +97,14 @@ def chosen(cases: Sequence[Case], *, given: bool, since_ms: int | None) -> list[
     if since_ms is None and not given and ordered:
         since_ms = ordered[int(len(ordered) * (1 - JUDGED_SHARE))].at_ms
     return [case for case in ordered if since_ms is None or case.at_ms >= since_ms]
+
+
+def sampled(cases: list[Case], most: int) -> list[Case]:
+    """At most that many of the cases, drawn by a hash, in order of time."""
+    if len(cases) <= most:
+        return cases
+    kept = set(sorted((case.case_id for case in cases), key=lambda case_id: crc32(case_id.encode()))[:most])
+    return [case for case in cases if case.case_id in kept]
 
 
 class Trial:

@@ -10,7 +10,7 @@ from ranking.diversity import diversified
 from ranking.fusion import Fused, Place, Ranked, ranked
 from ranking.model import RRF, RankingModel, contribution, fused
 from ranking.own_history import Trait, by_trait, own_history
-from ranking.popularity import engagement, kind_rates, lately
+from ranking.popularity import Lately, engagement, kind_rates, lately
 from ranking.reasons import reason
 from ranking.rules import next_change_ms, running, settled_ids
 from ranking.sources import (
@@ -53,12 +53,13 @@ class Offering(Struct, frozen=True, kw_only=True):
 class Lineup(Struct, frozen=True, kw_only=True):
     """What may be offered to anyone from one moment until `until_ms` (None: for good), made once for many customers.
 
-    `popular` ranks all of `offered` by engagement; `leaders` are the same in the order in which the model scores them
-    where nothing else speaks for a campaign.
+    `recent` is what campaigns did lately. `popular` ranks all of `offered` by engagement; `leaders` are the same in the order
+    in which the model scores them where nothing else speaks for a campaign.
     """
 
     catalogue: Catalogue
     offering: Offering
+    recent: dict[str, Lately]
     popular: list[Ranked]
     leaders: list[Ranked]
     model: RankingModel
@@ -116,6 +117,7 @@ def lineup(catalogue: Catalogue, *, now_ms: int, tuning: Tuning, model: RankingM
     return Lineup(
         catalogue=catalogue,
         offering=before.offering if before is not None and same else offering(offered, catalogue.vectors),
+        recent=recent,
         popular=popular,
         leaders=leaders(popular, model),
         model=model,

@@ -1,6 +1,7 @@
 """Walks through cases in order of time, with the evidence as of each: what fitting and judging both look at."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
 from msgspec import Struct
@@ -30,7 +31,8 @@ class Archive(Struct, frozen=True, kw_only=True):
 class Scene(Struct, frozen=True, kw_only=True):
     """One case with all that was known then. `candidates` may be offered to the customer; `truth` is among them.
 
-    `rankings` are the sources', of all candidates; `engagements` counts those known of the customer.
+    `rankings` are the sources', of all candidates; `engagements` counts those known of the customer. `lot` is all candidates in
+    an order that says nothing and is the same every time.
     """
 
     case: Case
@@ -40,6 +42,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     truth: frozenset[str]
     rankings: Mapping[str, Sequence[Ranked]]
     engagements: int
+    lot: tuple[str, ...]
 
 
 def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
@@ -66,7 +69,13 @@ def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
                 truth=truth,
                 rankings=found,
                 engagements=past.engagements(case.user_id),
+                lot=tuple(sorted(candidates, key=lambda key: (drawn(case, key), key))),
             )
+
+
+def drawn(case: Case, campaign_id: str) -> int:
+    """A number that is as good as random, and the same every time."""
+    return crc32(f"{case.case_id} {campaign_id}".encode())
 
 
 def reachable(case: Case, lineup: Lineup, past: Past) -> frozenset[str]:
