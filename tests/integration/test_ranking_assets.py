@@ -100,13 +100,13 @@ def test_what_was_fitted_is_released_served_and_shown(loaded: Settings) -> None:
 
 
 def test_a_small_change_neither_fits_nor_judges_again(loaded: Settings) -> None:
-    drop(loaded, past(faithful=0.9)[0] | {"message_id": "one more"})
+    drop(loaded, past(faithful=0.9)[0] | {"message_id": "one_more"})
     result = refresh(loaded)
     assert outcomes(result) == ["nothing changed"] * 2
     assert latest(loaded).number == 2
     assert latest(loaded).ranking_model == opened(loaded).documents.releases(2)[1].ranking_model
     assert outcomes(refresh(replace(loaded, diversity=0.2)))[0] == "fitted: the code or a setting that shapes it is another one"
-    drop(loaded, *(each | {"message_id": f"more {each['message_id']}"} for each in past(faithful=0.9, days=1)))
+    drop(loaded, *(each | {"message_id": f"more_{each['message_id']}"} for each in past(faithful=0.9, days=1)))
     assert outcomes(refresh(replace(loaded, diversity=0.2))) == ["fitted: 361 records now, 301 then", "judged: 361 records now, 301 then"]
 
 
@@ -115,7 +115,7 @@ def test_a_ranking_that_fell_holds_the_release_back_until_a_rebuild_accepts_it(l
     judgement = opened(loaded).documents.models.judgement()
     assert judgement is not None
     opened(loaded).documents.models.set_judgement(replace(judgement, quality=judgement.quality | {"cases": 100.0}))
-    drop(loaded, past(faithful=0.9)[0] | {"message_id": "one more"})
+    drop(loaded, past(faithful=0.9)[0] | {"message_id": "one_more"})
     result = refresh(loaded)
     assert not result.success
     assert "quality_has_not_fallen_since_the_last_release" in failed_checks(result)
