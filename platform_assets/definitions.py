@@ -3,11 +3,11 @@
 import dagster as dg
 
 from platform_assets import automation, requests
-from platform_assets.assets import embeddings, erasures, graph, metrics, raw_docs, release, vectors
+from platform_assets.assets import embeddings, erasures, graph, metrics, ranking_model, ranking_quality, raw_docs, release, vectors
 from platform_assets.resources import stores_at
 from platform_assets.verification import check
 
-MODULES = [raw_docs, embeddings, vectors, graph, metrics, release, erasures]
+MODULES = [raw_docs, embeddings, vectors, graph, metrics, ranking_model, ranking_quality, release, erasures]
 
 
 def definitions_on(stores: dg.ResourceDefinition) -> dg.Definitions:

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -101,10 +102,10 @@ def public_paths(app: Litestar) -> set[str]:
 @asynccontextmanager
 async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     """Everything that answers are made with, closed in order at the end."""
-    tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures, policy=policy_of(settings))
+    tuning = msgspec.structs.replace(msgspec.convert(settings, Tuning, from_attributes=True), policy=policy_of(settings))
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
-    generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
+    generations = Generations(documents=documents, cache=cache, metrics=metrics, vectors=vectors, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
     feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
     shared_vectors, shared_graph = SharedVectors(vectors), SharedGraph(graph)

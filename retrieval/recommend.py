@@ -335,26 +335,26 @@ class Recommender:
     async def _surrounded(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
         """What Milvus and Neo4j say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
         missing: tuple[str, ...] = ()
-        has_vector, neighbours = False, list[Neighbour]()
+        vector, neighbours = None, list[Neighbour]()
         try:
-            has_vector, neighbours = await self._neighbours(user_id, generation.release.user_vectors)
+            vector, neighbours = await self._neighbours(user_id, generation.release.user_vectors)
         except StoreError as exc:
             log.warning("no similar customers: %s", exc)
             missing = (exc.store,)
         with self._meters.stage("around"):
             around = await self._graph.around(user_id, [near.user_id for near in neighbours], limit=CAMPAIGNS_EACH)
-        known = around.known or has_vector
-        return Customer(user_id=user_id, known=known, neighbours=neighbours, surroundings=around), missing
+        known = around.known or vector is not None
+        return Customer(user_id=user_id, known=known, vector=vector, neighbours=neighbours, surroundings=around), missing
 
-    async def _neighbours(self, user_id: str, collection: str) -> tuple[bool, list[Neighbour]]:
-        """Whether the customer has a vector, and the customers nearest to it, without the customer."""
+    async def _neighbours(self, user_id: str, collection: str) -> tuple[Vector | None, list[Neighbour]]:
+        """The customer's vector, where there is one, and the customers nearest to it, without the customer."""
         with self._meters.stage("vector"):
             vector = await self._vectors.user_vector(collection, user_id)
         if vector is None:
-            return False, []
+            return None, []
         with self._meters.stage("similar"):
             nearest = await self._vectors.similar_users(collection, vector, limit=self._settings.neighbours + 1)
-        return True, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
+        return vector, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
 
     async def _keep(self, user_id: str, query: str, view: CacheView, computed: Computed) -> bool:
         """Caches an answer until the rules change by themselves, under the release and epoch that were read before computing."""

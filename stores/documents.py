@@ -1,7 +1,7 @@
 """The documents that everything else is rebuilt from, in MongoDB: records, campaigns, embeddings, input files, releases.
 
 Each has a string `_id` that says its kind and comes from its content ("m:" record, "c:" campaign, "e:" embedding,
-"f:" file, "i:" posted events, "q:" quarantined, "r:" release, "x:" erasure) and is written as a fixed list of columns:
+"f:" file, "i:" posted events, "q:" quarantined, "r:" release, "w:" ranking model, "x:" erasure) and is written as a fixed list of columns:
 writing it twice changes nothing.
 """
 
@@ -17,6 +17,7 @@ from pymongo import AsyncMongoClient
 from stores.breaker import Breaker
 from stores.erasures import Erasures
 from stores.errors import ContractBroken, NotFound, translated
+from stores.models import Models, body_of, model_id
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, opened, read
 from stores.posted import Intake, Postings
 from stores.quarantine import Quarantine, Quarantined
@@ -55,6 +56,7 @@ class Documents:
         self._database = Database(settings)
         self.quarantine = Quarantine(self._database)
         self.erasures = Erasures(self._database)
+        self.models = Models(self._database)
         self.intake = Intake(self._database)
 
     def close(self) -> None:
@@ -251,6 +253,7 @@ class DocumentsReader:
         database = self._client[settings.mongo_database]
         self._releases = database["releases"]
         self._erasures = database["erasures"]
+        self._models = database["ranking_models"]
         self._breaker = Breaker("mongodb")
         self.postings = Postings(database, self._breaker, write_timeout_s=2 * settings.read_timeout_s)
 
@@ -266,6 +269,16 @@ class DocumentsReader:
         with self._breaker, translated("mongodb", MONGODB_ERRORS):
             document = await self._releases.find_one({}, sort=[("_id", -1)])
         return None if document is None else read(document, Release)
+
+    async def ranking_model(self, version: str) -> str:
+        """The text of a model.
+
+        Raises:
+            NotFound: it is not kept.
+        """
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
+            document = await self._models.find_one({"_id": model_id(version)})
+        return body_of(document, version)
 
     async def being_erased(self) -> frozenset[str]:
         """The customers who are to be forgotten and are not yet."""

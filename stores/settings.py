@@ -22,6 +22,7 @@ Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e6)]
 Rate = Annotated[float, Meta(ge=0, le=1e9)]
 Weight = Annotated[float, Meta(ge=0, le=1e6)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class BadSetting(ValueError):
@@ -75,6 +76,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rate_prior_exposures: PositiveFloat = 20.0
     engagement_half_life_days: PositiveFloat = 14.0
     diversity: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    ranking_refit_share: Share = 0.05
+    ranking_records: Positive = 100_000
+    ranking_cases: Positive = 1000
+    quality_dir: str = ".state/quality"
 
     # Rules for all campaigns
     overall_cap_impressions: Annotated[int, Meta(ge=0, le=MOST_IMPRESSION_TIMES)] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
+from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.records import CustomerTies
 
 Counted = Sequence[tuple[str, int]]
@@ -33,6 +33,8 @@ def surroundings(
         own=own,
         profile=ties.profile,
         mailed=ties.mailed,
+        words=tuple(WordTie(word, tally.count, tally.last_at_ms) for word, tally in ties.words.items()),
+        channels=ties.channels,
         neighbours=neighbours_ties(neighbour_ids, parts),
         co_engaged=tuple(
             CoEngagement(campaign_id=campaign_id, via=via, customers=customers)

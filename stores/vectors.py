@@ -1,4 +1,4 @@
-"""Milvus: the vectors of what customers said, and one vector per customer; who is like whom.
+"""Milvus: the vectors of what customers said, of customers and of campaigns' own texts; who is like whom.
 
 Milvus takes no bound parameters, so rows are found by ids alone, and only by ids that passed `ID_PATTERN`.
 Milvus 2.3 and newer, and milvus-lite, are served by the same calls.
@@ -28,7 +28,8 @@ from stores.settings import Settings
 SCHEMA_VERSION = 1
 METRIC = "COSINE"
 STATE = "platform_state"
-KEYS = {"message_vectors": "message_id", "user_vectors": "user_id", STATE: "name"}
+KEYS = {"message_vectors": "message_id", "user_vectors": "user_id", "campaign_vectors": "campaign_id", STATE: "name"}
+KINDS = tuple(kind for kind in KEYS if kind != STATE)
 ID_LENGTH = 128
 PAGE_ROWS = 10_000  # the server refuses more than 16,384 a page
 UPSERT_BYTES = 16 * 1024 * 1024
@@ -125,7 +126,7 @@ class MessageVector(Struct, frozen=True, kw_only=True):
 
 
 def collection_name(
-    kind: Literal["message_vectors", "user_vectors"], *, model: str, dimension: int, fingerprint: str, revision: int = 0
+    kind: Literal["message_vectors", "user_vectors", "campaign_vectors"], *, model: str, dimension: int, fingerprint: str, revision: int = 0
 ) -> str:
     """The physical name of a collection: what it holds, the model's last name, the dimension, what else tells two apart."""
     slug = re.sub(r"[^a-z0-9]+", "_", model.rstrip("/").rsplit("/", 1)[-1].lower()).strip("_")[:100] or "model"
@@ -189,8 +190,10 @@ class Vectors:
         with translated("milvus", MILVUS_ERRORS):
             self._client.get_server_version(timeout=self._timeout_s)
 
-    def prepare(self, *, messages: str, users: str, dimension: int) -> None:
+    def prepare(self, *, messages: str, users: str, campaigns: str, dimension: int) -> None:
         """Creates what is missing, gives it the index of the settings, and brings it into memory. Idempotent.
+
+        The campaigns' collection is read by id and never searched: it has the plainest index.
 
         Raises:
             ContractBroken: the state is of another schema version, or a collection of another dimension.
@@ -207,6 +210,7 @@ class Vectors:
             said = {"user_id": (DataType.VARCHAR, {"max_length": ID_LENGTH}), "timestamp": (DataType.INT64, {})}
             self._open(messages, said, dimension=dimension, index=wanted)
             self._open(users, {}, dimension=dimension, index=wanted)
+            self._open(campaigns, {}, dimension=dimension, index=("FLAT", {}))
 
     def _open(self, name: str, fields: Fields, *, dimension: int, index: tuple[str, Mapping[str, int]]) -> None:
         indexes = MilvusClient.prepare_index_params()
@@ -272,7 +276,7 @@ class Vectors:
         """The names of all collections of vectors, old ones too, sorted."""
         with translated("milvus", MILVUS_ERRORS):
             names = self._client.list_collections(timeout=self._timeout_s)
-        return sorted(name for name in names if name.startswith(("message_vectors", "user_vectors")))
+        return sorted(name for name in names if name.startswith(KINDS))
 
     def drop(self, name: str) -> None:
         """Removes a collection with everything in it; nothing happens where it is not there."""
@@ -289,7 +293,9 @@ class Vectors:
         return self._found(name, "")
 
     def ids_of(self, name: str, user_id: str) -> list[str]:
-        """The ids of one customer's rows, in no order."""
+        """The ids of one customer's rows, in no order; none where the rows are campaigns'."""
+        if key_field(name) == KEYS["campaign_vectors"]:
+            return []
         return list(self._found(name, f'user_id == "{checked_ids([user_id])[0]}"'))
 
     def _found(self, name: str, condition: str) -> Iterator[str]:
@@ -325,7 +331,14 @@ class Vectors:
 
     def upsert_users(self, name: str, vectors: Mapping[str, Vector]) -> None:
         """Writes these customers' vectors (float32, (dimension,), of length 1) over the ones they had. Idempotent."""
-        self._upsert(name, [{"user_id": user_id, "vector": checked_vector(vector)} for user_id, vector in vectors.items()])
+        self._upsert_by_id(name, vectors)
+
+    def upsert_campaigns(self, name: str, vectors: Mapping[str, Vector]) -> None:
+        """Writes the vectors of these campaigns' own texts (float32, (dimension,), of length 1) over the ones they had. Idempotent."""
+        self._upsert_by_id(name, vectors)
+
+    def _upsert_by_id(self, name: str, vectors: Mapping[str, Vector]) -> None:
+        self._upsert(name, [{key_field(name): id_, "vector": checked_vector(vector)} for id_, vector in vectors.items()])
 
     def _upsert(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         key = key_field(name)
@@ -403,6 +416,18 @@ class VectorsReader:
         rows = await self._ask(lambda client: client.get(name, ids, output_fields=fields, timeout=self._timeout_s), loads=name)
         return {row["user_id"]: np.asarray(row["vector"], np.float32) for row in rows}
 
+    async def campaign_vectors(self, name: str, campaign_ids: Iterable[str]) -> dict[str, Vector]:
+        """The vectors of these campaigns' own texts, float32, (dimension,), of length 1; campaigns without one are left out.
+
+        Read in pages, each within `read_timeout_s`.
+        """
+        ids, found = checked_ids(campaign_ids), dict[str, Vector]()
+        for start in range(0, len(ids), IDS_PER_CALL):
+            page = ids[start : start + IDS_PER_CALL]
+            rows = await self._ask(partial(_fetched, name=name, ids=page, timeout_s=self._timeout_s), loads=name)
+            found |= {row["campaign_id"]: np.asarray(row["vector"], np.float32) for row in rows}
+        return found
+
     async def similar_users(self, name: str, vector: Vector, *, limit: int) -> list[Neighbour]:
         """The `limit` customers whose vectors are nearest by cosine, the most alike first; the one asked about is among them."""
         [found] = await self.similar_to_each(name, [vector], limit=limit)
@@ -437,6 +462,10 @@ class VectorsReader:
             if self._client is None:
                 self._client = await AsyncMilvusClient(**connection(self._settings), timeout=self._timeout_s).__aenter__()
         return self._client
+
+
+async def _fetched(client: AsyncMilvusClient, *, name: str, ids: list[str], timeout_s: float) -> Any:
+    return await client.get(name, ids, output_fields=[key_field(name), "vector"], timeout=timeout_s)
 
 
 def _nearest_first(hits: Iterable[Any]) -> list[Neighbour]:

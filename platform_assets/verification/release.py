@@ -27,7 +27,7 @@ def release(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
             "stale", f"release {latest.number}", "the stores hold other contents, or were made by other settings: a refresh is due"
         )
     existing = set(stores.vectors_as_found.collections())
-    for name in (latest.message_vectors, latest.user_vectors):
+    for name in latest.collections:
         if name not in existing:
             yield difference("missing", name, "readers are sent to a collection that is not there")
     for name in abandoned(stores):

@@ -24,6 +24,8 @@ OTHER_VALUES = {
     "vector_index_params": ('{"M": 16, "efConstruction": 200}', {"M": 16, "efConstruction": 200}),
     "vector_search_params": ("{}", {}),
     "unweighted_intents": ("complaint, other ,", ("complaint", "other")),
+    "diversity": ("0.5", 0.5),
+    "ranking_refit_share": ("1", 1.0),
     "clock_at": ("2017-02-01T12:00:00+02:00", datetime(2017, 2, 1, 10, tzinfo=UTC)),
 }
 
