@@ -63,7 +63,11 @@ def test_a_key_is_taken_from_either_header(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/who", "/admin", "/nowhere", "/open/", "/who?limit=x"])
-@pytest.mark.parametrize("headers", [{}, {"X-API-Key": drawn()}, {"Authorization": f"Basic {READER}"}, {"Authorization": "Bearer"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-API-Key": drawn()}, {"Authorization": f"Basic {READER}"}, {"Authorization": "Bearer"}],
+    ids=["none", "another", "another scheme", "no key"],
+)
 def test_strangers_are_told_the_same_everywhere(path: str, headers: dict[str, str]) -> None:
     answer, other = ask(path, headers=headers), ask("/elsewhere")
     assert (answer.status_code, answer.headers["Content-Type"], answer.headers["WWW-Authenticate"]) == (401, PROBLEM, "Bearer")
