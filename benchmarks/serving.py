@@ -66,6 +66,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"where the result is kept (default {RESULTS.name} in results/)")
     asked = parser.parse_args()
     customers = asked.messages // MESSAGES_EACH
+    needed = 2 * asked.rounds * sum(MISS_CONCURRENCY.values())  # each is asked for once: half of them of us, half of the chain
+    if customers // 2 < needed:
+        parser.error(f"{asked.rounds} rounds need {2 * needed * MESSAGES_EACH} messages or more")
     with folder_of(asked.state) as folder, running_engines(folder / "engines", {}) as engines:
         key = drawn()
         environment = engines.environment | own_settings(folder, key)
@@ -269,8 +272,6 @@ class Misses:
             )
 
     def _next(self, count: int) -> list[str]:
-        if len(self._left) < count:
-            raise SystemExit("too few customers for so many rounds")
         taken, self._left = self._left[-count:], self._left[:-count]
         return taken
 

@@ -19,6 +19,7 @@ from local.processes import CannotStart, Child, PortTaken, check_running, port_i
 from local.programs import SCRIPTS
 from local.steps import Steps
 from local.telling import SHOWN_PATH, Ready, tell_event, tell_ready
+from retrieval.keys import key_header
 from stores.documents import Documents
 from stores.errors import StoreError
 from stores.intake import deliver, file_digest
@@ -138,7 +139,7 @@ class Stack:
     def asked(self, path: str) -> httpx.Response:
         """What the API says to this; 503 where it does not answer at all."""
         try:
-            return httpx.get(self.wanted.api_url + path, timeout=REQUEST_TIMEOUT_S)
+            return httpx.get(self.wanted.api_url + path, headers=key_header(self.settings), timeout=REQUEST_TIMEOUT_S)
         except httpx.TransportError as exc:
             return httpx.Response(503, json={"title": f"the API does not answer: {exc}"})
 

@@ -19,5 +19,5 @@ class Answer(Struct, frozen=True, kw_only=True):
     @property
     def tag(self) -> bytes:
         """A weak ETag: of the release and of what is said, wherever it was retrieved from."""
-        said = self.body[: self.body.rindex(b'"retrieval_source"')]
+        said = self.body.rpartition(b'"retrieval_source"')[0] or self.body
         return b'W/"%d-%b"' % (self.release, blake2b(said, digest_size=12).hexdigest().encode())

@@ -94,3 +94,8 @@ def entry_of(key: str, *, name: str, scope: Scope) -> str:
     if not NAME.match(name):
         raise ValueError(f"{name!r} is no name of a key: letters, digits and _ . - only, 64 at most")
     return f"{name}:{scope}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def key_header(settings: Settings) -> dict[str, str]:
+    """The header that shows the API the key of the setting `api_key`, if there is one."""
+    return {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
