@@ -30,6 +30,6 @@ def after(tie: OwnTie, record: Record) -> OwnTie:
         case "conversion":
             return replace(tie, converted_at_ms=max(tie.converted_at_ms, record.timestamp_ms, 1))
         case "impression":
-            times_ms = tuple(sorted((*tie.shown_at_ms, record.timestamp_ms)))[-MOST_IMPRESSION_TIMES:]
+            times_ms = tuple(sorted({*tie.shown_at_ms, record.timestamp_ms}))[-MOST_IMPRESSION_TIMES:]
             return replace(tie, shown=tie.shown + 1, shown_at_ms=times_ms)
     return tie

@@ -67,15 +67,15 @@ class Bulk:
         except (StoreError, Overdue, Overloaded) as exc:
             return msgspec.json.encode(BulkLine(user_id=user_id, problem=unsaid(exc)))
         self._meters.answered(answer)
-        return line_of(answer)
+        return line_of(answer, holdout=self._recommender.holds_out(user_id))
 
     async def close(self) -> None:
         await self._recommender.close()
 
 
-def line_of(answer: Answer) -> bytes:
-    """The body of a single answer; what its headers would say is added where it was stale or degraded."""
-    if answer.cache != "stale" and not answer.missing:
+def line_of(answer: Answer, *, holdout: bool) -> bytes:
+    """The body of a single answer; what its headers would say is added where it was stale, degraded or the control answer."""
+    if answer.cache != "stale" and not answer.missing and not holdout:
         return answer.body
     said = msgspec.json.decode(answer.body, type=Recommendations)
     return msgspec.json.encode(
@@ -85,5 +85,6 @@ def line_of(answer: Answer) -> bytes:
             retrieval_source=said.retrieval_source,
             stale=answer.cache == "stale",
             degraded=list(dict.fromkeys(answer.missing)),
+            holdout=holdout,
         )
     )

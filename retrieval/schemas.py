@@ -207,6 +207,7 @@ class BulkLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retrieval_source: RetrievalSource | None = None
     stale: bool = False
     degraded: list[str] = []
+    holdout: bool = False
     problem: Problem | None = None
 
 

@@ -23,7 +23,11 @@ def test_each_key_leads_to_its_name_and_scope() -> None:
     assert (Caller("shop", "read").operates, Caller("maria", "operator").operates) == (False, True)
 
 
-@pytest.mark.parametrize("key", ["", "cp_", drawn(), READER[:-1], READER + "x", ENTRIES[0], ENTRIES[0].split(":")[2]])
+@pytest.mark.parametrize(
+    "key",
+    ["", "cp_", drawn(), READER[:-1], READER + "x", ENTRIES[0], ENTRIES[0].split(":")[2]],
+    ids=["nothing", "the beginning", "another", "too short", "too long", "an entry", "a hash"],
+)
 def test_nothing_else_is_a_key(key: str) -> None:
     assert Keys(SETTINGS).caller(key.encode()) is None
 
@@ -38,7 +42,9 @@ def test_no_key_is_drawn_twice_and_none_can_be_guessed() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "shop", f"shop:read:{READER}", ENTRIES[0].replace("read", "admin"), ENTRIES[0].replace("shop", "sh op")]
+    "entry",
+    ["", "shop", f"shop:read:{READER}", ENTRIES[0].replace("read", "admin"), ENTRIES[0].replace("shop", "sh op")],
+    ids=["nothing", "a name", "a key", "no such scope", "a bad name"],
 )
 def test_a_malformed_entry_is_one_line_that_does_not_repeat_it(entry: str) -> None:
     with pytest.raises(BadSetting) as refused:
