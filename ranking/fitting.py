@@ -168,7 +168,7 @@ def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel
         examples.append(example_of(scene))
     compared = compare(found, users)
     if trial is None or trial.kind == "rrf":
-        return replace(RRF, cases=len(examples), why=few(len(examples)))
+        return replace(RRF, cases=len(examples), why=few(sum(example.ended_ms < border_ms for example in examples)))
     gain = compared["rrf"].gain
     about = f"NDCG@10 {np.mean(found['linear']):.3f} on the {len(users)} latest cases, {gain:+.3f} over reciprocal rank fusion"
     if gain <= 0:

@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
         async with opened(settings, meters) as service:
-            app.state.service = service
+            app.state.update({name: getattr(service, name) for name in Service.__struct_fields__})
             yield
         await limits.close()
         if tracing is not None:

@@ -54,6 +54,10 @@ class Models:
         """
         return body_of(self._database.one("ranking_models", model_id(version)), version)
 
+    def has(self, version: str) -> bool:
+        """Whether a model of this version is kept."""
+        return self._database.one("ranking_models", model_id(version)) is not None
+
     def keep(self, versions: Iterable[str]) -> int:
         """Removes all models but these; how many those were."""
         kept = {model_id(version) for version in versions}

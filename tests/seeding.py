@@ -95,9 +95,9 @@ def vector_of(user_id: str) -> np.ndarray:
 
 
 def text_vector_of(campaign: Campaign) -> np.ndarray:
-    """A campaign of hikers, of sailors, or of neither, each a direction of its own."""
+    """A direction of its category, away from everybody's: no customer's words are near a campaign's text."""
     axis = {"outdoor": 0, "sea": 2}.get(campaign.category or "", 1)
-    return np.eye(4, dtype=np.float32)[axis]
+    return -np.eye(4, dtype=np.float32)[axis]
 
 
 def event_row(record: Record, weights: EngagementWeights) -> EventRow:

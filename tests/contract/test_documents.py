@@ -372,6 +372,7 @@ def test_a_ranking_model_is_found_by_its_version_until_it_is_not_among_those_kep
     for version, body in (("rrf", "{}"), ("0a1b", '{"why": "first"}'), ("0a1b", '{"why": "żółć"}')):
         documents.models.put(version, body)
     assert documents.models.body("0a1b") == asyncio.run(read("0a1b")) == '{"why": "żółć"}'
+    assert (documents.models.has("0a1b"), documents.models.has("never")) == (True, False)
     assert documents.models.keep(["0a1b", "", "never"]) == 1
     assert documents.models.keep(["0a1b"]) == 0
     with pytest.raises(NotFound):

@@ -276,6 +276,9 @@ ROUNDS: dict[str, list[Planted]] = {
         Planted(drop_the_served, "release", "missing", "*"),
         Planted(lambda s: None, "milvus", "missing", "*"),
     ],
+    "a ranking model that is gone": [
+        Planted(lambda s: raw(s, "ranking_models").delete_many({}), "release", "missing", "ranking model rrf")
+    ],
     "no release": [Planted(lambda s: raw(s, "releases").delete_many({}), "release", "missing", "latest")],
 }
 
