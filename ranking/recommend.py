@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.diversity import diversified
@@ -121,7 +122,9 @@ def lineup(
     What the lineup `before` made of the same campaigns is taken over. `also` are campaigns that are offered whether they run
     or not: a case may name them.
     """
-    runs = running(catalogue.campaigns, now_ms=now_ms) | {key: catalogue.campaigns[key] for key in also}
+    runs = running(catalogue.campaigns, now_ms=now_ms)
+    for key in also:
+        runs[key] = replace(catalogue.campaigns[key], status="active", starts_at_ms=None, ends_at_ms=None)
     held_back = {key: runs[key] for key in fallbacks(runs)}
     offered = {key: campaign for key, campaign in runs.items() if key not in held_back}
     same = before is not None and before.offered == offered and before.catalogue.vectors is catalogue.vectors
