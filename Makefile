@@ -7,13 +7,14 @@ PLATFORM := $(VENV)/.installed-platform
 TOOLS := $(VENV)/.installed-test
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help up install test test-servers lint clean-state
+.PHONY: help up install test test-servers lint audit clean-state
 
 help:
 	@echo "make up            run the platform: stores, Dagster, the API, the sample (API_PORT=8001 DAGSTER_PORT=3001 STATE=.state)"
 	@echo "make test          lint, types, import contracts and every test, on engines that the tests start"
 	@echo "make test-servers  the contract tests on the servers that the CAMPAIGNS_* variables name; THEIR DATA IS DELETED"
 	@echo "make lint          lint, types and import contracts alone"
+	@echo "make audit         known vulnerabilities of every version in constraints.txt; asks PyPI"
 	@echo "make install       the virtual environment alone"
 	@echo "make clean-state   forget everything that was loaded"
 
@@ -37,6 +38,9 @@ lint: $(TOOLS)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+audit: $(TOOLS)
+	$(VENV)/bin/python -m pip_audit --disable-pip --no-deps --requirement constraints.txt
+
 clean-state:
 	@if [ -e .state/lock ] && command -v flock >/dev/null && ! flock --nonblock .state/lock true; then \
 		echo "the platform is running on .state: stop it first" >&2; exit 1; fi
@@ -54,5 +58,5 @@ $(PLATFORM): pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(TOOLS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the platform and its tests into $(VENV): a few minutes, once"
-	@$(INSTALL) -e '.[api,pipeline,local,test]'
+	@$(INSTALL) -e '.[api,telemetry,pipeline,local,test]'
 	@touch $(PLATFORM) $@

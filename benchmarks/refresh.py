@@ -96,6 +96,7 @@ def environment_of(engines: RunningEngines, scratch: Path) -> dict[str, str]:
         "CAMPAIGNS_ENV_FILE": str(scratch / "no.env"),
         "CAMPAIGNS_SQL_URL": f"sqlite:///{scratch / 'metrics.sqlite3'}",
         "CAMPAIGNS_INBOX_DIR": str(scratch / "inbox"),
+        "CAMPAIGNS_QUALITY_DIR": str(scratch / "quality"),
         "CAMPAIGNS_WRITE_TIMEOUT_S": "120",
     }
 

@@ -12,23 +12,14 @@ from rich.table import Table
 from cli.output import Failed, json_option, print_json, settings_or_exit, store_errors
 from local.dagster_runs import DagsterRuns, StepFailed
 from local.processes import CannotStart
-from stores.cache import Cache
-from stores.documents import Documents
 from stores.erasures import Erasure, checked_key
-from stores.errors import StoreError
+from stores.forgetting import Place, ask, places_of, standing
 from stores.records import ID_PATTERN
 from stores.settings import BadSetting, Settings
 
 JOB = "forget"
 POLL_S = 0.5
 NEXT = "the request is kept: the next refresh, or the job `forget`, completes it"
-
-
-class Place(Struct, frozen=True, kw_only=True):
-    """How much there was of a customer in one place, and how much is left."""
-
-    found: int
-    left: int
 
 
 class Proof(Struct, frozen=True, kw_only=True):
@@ -73,9 +64,13 @@ def forget(*, user_id: str, yes: bool, wait: bool, timeout_s: int, as_json: bool
         click.confirm(f"Forget {user_id} for ever, in every store?", abort=True, err=True)
     console = Console(stderr=True)
     with store_errors():
-        request, stopped = asked(settings, user_id, console)
-    run_url, done = launched(settings, request, console, deadline=time.monotonic() + timeout_s if wait else None)
-    proof = proof_of(done, answers_stopped=stopped, run_url=run_url)
+        asked = ask(settings, user_id)
+    if asked.untold:
+        console.print(f"{asked.untold}; cached answers stop when the job runs", style="yellow", markup=False)
+    run_url = launched(settings, console, deadline=time.monotonic() + timeout_s if wait else None)
+    with store_errors():
+        done = (standing(settings, user_id) if wait else None) or asked.erasure
+    proof = proof_of(done, answers_stopped=asked.untold is None, run_url=run_url)
     if as_json:
         print_json(proof)
     else:
@@ -83,25 +78,8 @@ def forget(*, user_id: str, yes: bool, wait: bool, timeout_s: int, as_json: bool
     raise SystemExit(0 if proof.done or not wait else 1)
 
 
-def asked(settings: Settings, user_id: str, console: Console) -> tuple[Erasure, bool]:
-    """Writes the request, durably, and then stops answers; whether Redis took that."""
-    documents, cache = Documents(settings), Cache(settings)
-    try:
-        documents.prepare()
-        request = documents.erasures.request(user_id, key=settings.erasure_key, now_ms=time.time_ns() // 1_000_000)
-        try:
-            cache.suppress(user_id)
-        except StoreError as exc:
-            console.print(f"{exc}; cached answers stop when the job runs", style="yellow", markup=False)
-            return request, False
-        return request, True
-    finally:
-        documents.close()
-        cache.close()
-
-
-def launched(settings: Settings, request: Erasure, console: Console, *, deadline: float | None) -> tuple[str, Erasure]:
-    """Launches the job and, where there is a deadline, waits for it; where the run is seen, and how the request stands then."""
+def launched(settings: Settings, console: Console, *, deadline: float | None) -> str:
+    """Launches the job and, where there is a deadline, waits for it; where the run is seen."""
     runs = DagsterRuns(settings.dagster_url)
 
     def pause() -> None:
@@ -112,7 +90,7 @@ def launched(settings: Settings, request: Erasure, console: Console, *, deadline
     try:
         run_id = runs.launch(JOB)
         if deadline is None:
-            return runs.run_url(run_id), request
+            return runs.run_url(run_id)
         failed = ""
         with console.status("waiting for the stores to follow"):
             for event in runs.follow(run_id, pause):
@@ -124,21 +102,10 @@ def launched(settings: Settings, request: Erasure, console: Console, *, deadline
         runs.close()
     if failed:
         raise Failed(f"{failed}see {runs.run_url(run_id)}; {NEXT}")
-    return runs.run_url(run_id), standing(settings, request)
-
-
-def standing(settings: Settings, request: Erasure) -> Erasure:
-    documents = Documents(settings)
-    try:
-        with store_errors():
-            return documents.erasures.get(request.mark) or request
-    finally:
-        documents.close()
+    return runs.run_url(run_id)
 
 
 def proof_of(erasure: Erasure, *, answers_stopped: bool, run_url: str) -> Proof:
-    """The request as it stands. Before it is done, all that was found counts as left."""
-    left = erasure.left if erasure.done_at_ms else erasure.found
     return Proof(
         mark=erasure.mark,
         done=erasure.done_at_ms > 0,
@@ -146,7 +113,7 @@ def proof_of(erasure: Erasure, *, answers_stopped: bool, run_url: str) -> Proof:
         requested_at_ms=erasure.requested_at_ms,
         done_at_ms=erasure.done_at_ms,
         run_url=run_url,
-        places={place: Place(found=found, left=left.get(place, 0)) for place, found in erasure.found.items()},
+        places=places_of(erasure),
     )
 
 

@@ -5,6 +5,7 @@ import click
 from cli.evaluate import evaluate
 from cli.export import export
 from cli.forget import forget
+from cli.key import key
 from cli.load import load
 from cli.quarantine import quarantine
 from cli.rebuild import rebuild
@@ -12,6 +13,7 @@ from cli.recommend import recommend
 from cli.status import status
 from cli.up import up
 from cli.verify import verify
+from cli.warm import warm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, evaluate):
+for command in (up, load, recommend, status, verify, rebuild, quarantine, forget, export, evaluate, key, warm):
     main.add_command(command)

@@ -43,3 +43,8 @@ def store_errors() -> Iterator[None]:
 def print_json(value: object) -> None:
     """Prints a value as JSON with stable order."""
     click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def key_shown(settings: Settings) -> dict[str, str]:
+    """The header that shows the API the key of the setting `api_key`, if there is one."""
+    return {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from cli.output import Failed, json_option, settings_or_exit
+from cli.output import Failed, json_option, key_shown, settings_or_exit
 from stores.records import ID_PATTERN
 
 TIMEOUT_S = 10.0
@@ -30,7 +30,9 @@ def recommend(user_id: str, limit: int, as_json: bool) -> None:
     if not re.match(ID_PATTERN, user_id):
         raise click.UsageError(f"{user_id!r} is no user id: letters, digits and _ . : @ - only, 128 at most")
     try:
-        answer = httpx.get(f"{settings.api_url}/recommendations/{user_id}", params={"limit": limit}, timeout=TIMEOUT_S)
+        answer = httpx.get(
+            f"{settings.api_url}/recommendations/{user_id}", params={"limit": limit}, headers=key_shown(settings), timeout=TIMEOUT_S
+        )
     except httpx.HTTPError as exc:
         raise Failed(f"the API at {settings.api_url} does not answer ({type(exc).__name__}): is the platform up?") from exc
     if answer.status_code != 200:

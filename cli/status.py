@@ -110,8 +110,7 @@ def vector_rows(settings: Settings, release: Release | None) -> dict[str, int]:
     """Rows of the collections that the release names."""
     vectors = Vectors(settings)
     vectors.ping()
-    names = (release.message_vectors, release.user_vectors) if release else ()
-    return {name: vectors.count(name) for name in names}
+    return {name: vectors.count(name) for name in (release.collections if release else ())}
 
 
 def sql_rows(settings: Settings) -> dict[str, int]:

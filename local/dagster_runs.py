@@ -13,7 +13,7 @@ REPOSITORY = "__repository__"
 REFRESH = "refresh"
 REBUILD = "rebuild"
 REBUILD_TAG = "campaigns/rebuild"  # names the assets that a rebuild writes anew, separated by commas
-REBUILDABLE = ("embeddings", "vectors", "graph", "metrics")
+REBUILDABLE = ("embeddings", "vectors", "graph", "metrics", "ranking_model")
 FINISHED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 REQUEST_TIMEOUT_S = 30.0
 

@@ -46,7 +46,8 @@ def platform_variables(
     """Every CAMPAIGNS_* variable of this stack. Paths are absolute, so that they hold wherever a process runs."""
     inbox = Path(asked.get("CAMPAIGNS_INBOX_DIR", ROOT / "data" / "inbox")).absolute()
     sql_url = asked.get("CAMPAIGNS_SQL_URL", f"sqlite:///{state / 'metrics.sqlite3'}")
-    own = {"CAMPAIGNS_INBOX_DIR": str(inbox), "CAMPAIGNS_SQL_URL": sql_url}
+    quality = Path(asked.get("CAMPAIGNS_QUALITY_DIR", state / "quality")).absolute()
+    own = {"CAMPAIGNS_INBOX_DIR": str(inbox), "CAMPAIGNS_SQL_URL": sql_url, "CAMPAIGNS_QUALITY_DIR": str(quality)}
     return {**asked, **engines, **own, "CAMPAIGNS_API_URL": api_url, "CAMPAIGNS_DAGSTER_URL": dagster_url}
 
 

@@ -100,6 +100,7 @@ def arcadedb(package: Path, place: Place) -> list[str]:
         "bolt.port": place.port,
         "bolt.maxMessageSize": 64 * 1024 * 1024,  # a larger parameter is dropped without an answer
         "profile": "low-ram",
+        "queryQueueMaxSize": 1024,  # on two cores it lets 8 queries wait and refuses a ninth
     }
     arguments = [
         "-Xms64m",

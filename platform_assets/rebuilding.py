@@ -1,7 +1,7 @@
 """What a rebuild is asked to write anew, which Milvus collections a run writes, and which nobody needs any more.
 
-Message and user vectors lie in a pair of collections, named by model, dimension, version (the code and the settings that
-shape a vector) and revision. Another model or version is another pair, built beside the one that readers are in; a
+Message, user and campaign vectors lie in three collections, named by model, dimension, version (the code and the settings that
+shape a vector) and revision. Another model or version is another three, built beside those that readers are in; a
 rebuild is another revision of the same. Nothing but the releases says which revision counts: so no crash can lose it.
 """
 
@@ -16,9 +16,9 @@ from stores.settings import BadSetting
 from stores.vectors import collection_name
 
 TAG = "campaigns/rebuild"
-ASSETS = ("embeddings", "vectors", "graph", "metrics")
+ASSETS = ("embeddings", "vectors", "graph", "metrics", "ranking_model")
 RELEASES_KEPT = 2  # the current one's collections and its predecessor's: readers may still be inside the latter
-NAMES = ("message_vectors", "user_vectors")
+NAMES = ("message_vectors", "user_vectors", "campaign_vectors")
 
 
 class Rebuild(Struct, frozen=True):
@@ -36,10 +36,15 @@ class Collections(Struct, frozen=True):
 
     messages: str
     users: str
+    campaigns: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset((self.messages, self.users, self.campaigns))
 
     @property
     def ledger(self) -> str:
-        """The ledger of these collections: another pair has a ledger of its own."""
+        """The ledger of these collections: other collections have a ledger of their own."""
         return self.messages
 
 
@@ -61,7 +66,7 @@ def rebuild_of(run: dg.DagsterRun | None) -> Rebuild:
 
 
 def collections_of(rebuild: Rebuild, releases: Sequence[Release], *, model: str, dimension: int, version: str) -> Collections:
-    """The pair that this run writes. `releases` are the latest, newest first."""
+    """The collections that this run writes. `releases` are the latest, newest first."""
     shape = {"model": model, "dimension": dimension, "fingerprint": version}
     if "vectors" in rebuild.assets:
         revision = next_number(rebuild, releases)

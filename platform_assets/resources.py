@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import dagster as dg
+import msgspec
 
 from platform_assets.embedder import Embedder
 from platform_assets.rebuilding import NO_REBUILD, RELEASES_KEPT, Collections, Rebuild, collections_of, rebuild_of
 from platform_assets.reconcile import version_of
 from ranking.engagement import EngagementWeights
+from ranking.recommend import Tuning
 from stores.cache import Cache
 from stores.documents import Documents
 from stores.errors import StoreError, Unavailable
@@ -21,7 +23,7 @@ from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import Vectors
 
-VECTORS_CODE_VERSION = "1"
+VECTORS_CODE_VERSION = "2"
 RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 
 
@@ -73,7 +75,8 @@ class Stores:
     @cached_property
     def vectors(self) -> Vectors:
         vectors = self.vectors_as_found
-        vectors.prepare(messages=self.collections.messages, users=self.collections.users, dimension=self.embedder.dimension)
+        names = self.collections
+        vectors.prepare(messages=names.messages, users=names.users, campaigns=names.campaigns, dimension=self.embedder.dimension)
         return vectors
 
     @cached_property
@@ -84,7 +87,7 @@ class Stores:
 
     @cached_property
     def collections(self) -> Collections:
-        """The pair of collections that this run writes, and that its release will name."""
+        """The collections that this run writes, and that its release will name."""
         return collections_of(
             self.rebuild,
             self.documents.releases(RELEASES_KEPT),
@@ -111,6 +114,11 @@ class Stores:
             conversion=self.settings.weight_conversion,
             unweighted_intents=self.settings.unweighted_intents,
         )
+
+    @property
+    def tuning(self) -> Tuning:
+        """What ranking is tuned by: the settings of the same names."""
+        return msgspec.convert(self.settings, Tuning, from_attributes=True)
 
     def close(self) -> None:
         """Closes what was opened."""

@@ -15,6 +15,7 @@ from ranking.words import terms_of
 from stores.records import DAY_MS, MOST_IMPRESSION_TIMES, CustomerTies, Event, Profile, Record, Tally
 
 WORDS_KEPT = 600
+LONGEST_WORD = 128
 
 
 class EngagementWeights(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ def ties_of(user_id: str, records: Iterable[Record], *, weights: EngagementWeigh
         expressed={},
         profile=profile_of(records),
         mailed=tuple(sorted(mailed)),
+        words=words_spoken(records),
+        channels=channels_used(records, weights=weights),
     )
     for record in records:
         note(ties, record, weights=weights)
@@ -109,9 +112,10 @@ def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:
 
 
 def note_words(tallies: dict[str, Tally], record: Record) -> None:
-    """Counts the words and phrases of one record, where the customer speaks in it."""
+    """Counts the words and phrases of one record, where the customer speaks in it. What is longer than 128 letters is none."""
     for word in set(terms_of(record.message or "")) if record.speaks else ():
-        add(tallies, word, record, 0.0)
+        if len(word) <= LONGEST_WORD:
+            add(tallies, word, record, 0.0)
 
 
 def most_used(tallies: Mapping[str, Tally]) -> dict[str, Tally]:

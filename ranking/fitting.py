@@ -165,13 +165,14 @@ def regressed(told: Iterable[Told]) -> Matrix:
     return np.asarray(model.coef_[0], dtype=np.float64)
 
 
-def fit_model(archive: Archive) -> RankingModel:
+def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel:
     """The model to release: fitted on the records' own cases, and released only where it beats what needs no fitting.
 
     The last quarter of the cases is held out. A model of the others is compared there with reciprocal rank fusion and with
-    every single source; if it is better than fusion, the model of all cases is given, else fusion.
+    every single source; if it is better than fusion, the model of all cases is given, else fusion. Of many cases the latest
+    `most_cases` are looked at.
     """
-    cases = cases_of(archive.records, archive.campaigns)[-MOST_CASES:]
+    cases = cases_of(archive.records, archive.campaigns)[-min(most_cases, MOST_CASES) :]
     if len(cases) < FEWEST_CASES:
         return replace(RRF, cases=len(cases), why=few(len(cases)))
     border_ms = sorted(case.at_ms for case in cases)[int(len(cases) * (1 - HELD_OUT_SHARE))]
@@ -188,7 +189,7 @@ def fit_model(archive: Archive) -> RankingModel:
         examples.append(example_of(scene))
     compared = compare(found, users)
     if trial is None or trial.kind == "rrf":
-        return replace(RRF, cases=len(examples), why=few(len(examples)))
+        return replace(RRF, cases=len(examples), why=few(sum(example.ended_ms < border_ms for example in examples)))
     gain = compared["rrf"].gain
     about = f"NDCG@10 {np.mean(found['linear']):.3f} on the {len(users)} latest cases, {gain:+.3f} over reciprocal rank fusion"
     if gain <= 0:

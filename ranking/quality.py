@@ -43,13 +43,15 @@ class Segment(Struct, frozen=True, kw_only=True):
 class Quality(Struct, frozen=True, kw_only=True):
     """What was found. `methods` and `differences` hold measures by method: means, and mean, low and high of a 95 % interval.
 
-    `segments` are new customers (no engagement known), light (fewer than five) and heavy ones, and the moments of the cases.
+    `ndcg10` is that of what is served, with its own interval: NaN where there are no cases. `segments` are new customers (no
+    engagement known), light (fewer than five) and heavy ones, and the moments of the cases.
     `models` says from when on which model was served, and why it; `silent` names the sources that had nothing to say in any case.
     """
 
     cases: int
     customers: int
     candidates: float
+    ndcg10: Interval
     methods: dict[str, dict[str, float]]
     differences: dict[str, dict[str, Interval]]
     segments: dict[str, Segment]
@@ -63,18 +65,21 @@ def judge(
     cases: Sequence[Case] | None = None,
     since_ms: int | None = None,
     refit_days: float = 14.0,
+    fitted: bool = True,
     most_cases: int = 1000,
     progress: Callable[[int, int], None] = NO_PROGRESS,
 ) -> Quality:
     """Judges every method on `cases`, or on a time split of the records' own, from `since_ms` on.
 
     Without `since_ms` the given cases are all judged, of the records' own the last three tenths. The served model is fitted anew
-    every `refit_days`, on what had ended before. Of more than `most_cases` cases that many are judged, drawn by lot.
+    every `refit_days`, on what had ended before; where it is not `fitted`, reciprocal rank fusion is served. Of more than
+    `most_cases` cases that many are judged, drawn by lot.
     """
     own = cases_of(archive.records, archive.campaigns)
     to_judge = sampled(chosen(own if cases is None else cases, given=cases is not None, since_ms=since_ms), most_cases)
-    to_fit_on = sampled([case for case in own if case.at_ms < max((case.at_ms for case in to_judge), default=0)], MOST_CASES)
-    trial = Trial(archive.tuning, refit_days=refit_days)
+    last_ms = max((case.at_ms for case in to_judge), default=0)
+    to_fit_on = sampled([case for case in own if case.at_ms < last_ms], MOST_CASES) if fitted else []
+    trial = Trial(archive.tuning, refit_days=refit_days, fitted=fitted)
     ids = {case.case_id for case in to_judge}
     everything = to_judge + [case for case in to_fit_on if case.case_id not in ids]
     fits = {case.case_id for case in to_fit_on}
@@ -106,8 +111,9 @@ def sampled(cases: list[Case], most: int) -> list[Case]:
 class Trial:
     """Judges scenes in order of time, serving in each what was fitted on the examples that had ended before."""
 
-    def __init__(self, tuning: Tuning, *, refit_days: float) -> None:
+    def __init__(self, tuning: Tuning, *, refit_days: float, fitted: bool) -> None:
         self._tuning = tuning
+        self._fitted = fitted
         self._refit_ms = int(refit_days * DAY_MS)
         self._methods = methods(tuning)
         self._model = RRF
@@ -133,7 +139,7 @@ class Trial:
 
     def _model_at(self, at_ms: int) -> RankingModel:
         if self._fitted_ms is None or at_ms >= self._fitted_ms + self._refit_ms:
-            self._model, self._fitted_ms = fit(self.examples, before_ms=at_ms), at_ms
+            self._model, self._fitted_ms = fit(self.examples, before_ms=at_ms) if self._fitted else RRF, at_ms
             self._models[iso(at_ms)] = self._model.why
         return self._model
 
@@ -149,6 +155,7 @@ class Trial:
             cases=len(users),
             customers=len(set(users)),
             candidates=round(float(np.mean(self._sizes)), 1) if self._sizes else 0.0,
+            ndcg10=mean_by_customer([each.measures["ndcg@10"] for each in self._judged[SERVED]], users),
             methods=means,
             differences={f"{SERVED}-{name}": self._differences(name, range(len(users))) for name in self._methods},
             segments={name: self._segment(some) for name, some in rows.items()},

@@ -14,10 +14,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="port to listen on (default: that of CAMPAIGNS_API_URL)")
     options = parser.parse_args()
     try:
-        settings = load_settings(os.environ)
+        serve(load_settings(os.environ), host=options.host, port=options.port)
     except BadSetting as exc:
         sys.exit(str(exc))
-    serve(settings, host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

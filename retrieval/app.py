@@ -6,37 +6,46 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 from litestar import Litestar
-from litestar.datastructures import MutableScopeHeaders, State
-from litestar.logging import LoggingConfig
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.types import Message, Scope
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.routes import HTTPRoute
+from msgspec import Struct
 
 from ranking.recommend import Tuning
+from retrieval.bulk import Bulk, patient
+from retrieval.documented import openapi_config
+from retrieval.entrance import PUBLIC, Entrance
 from retrieval.erasing import Erasing
+from retrieval.feedback import Feedback
 from retrieval.generation import Generations
 from retrieval.health import Probes
-from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, UnknownCampaign
+from retrieval.limits import Limits
+from retrieval.logs import logging_config
+from retrieval.meters import Meters
+from retrieval.operators import Operators
+from retrieval.problems import EXCEPTION_HANDLERS, NoRelease, Overdue, Overloaded, SlowBody, UnknownCampaign
 from retrieval.question import policy_of
 from retrieval.recommend import Recommender
 from retrieval.routes import HANDLERS
+from retrieval.shared import SharedGraph, SharedVectors
+from retrieval.shortcut import Shortcut
+from retrieval.tracing import Tracing
 from stores.cache import CacheReader
+from stores.counters import Counters
 from stores.documents import DocumentsReader
 from stores.errors import Unavailable
 from stores.graph import GraphReader
 from stores.metrics import Metrics
-from stores.settings import Settings, load_settings
+from stores.settings import BadSetting, Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import VectorsReader
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+EXPECTED: set[int | type[Exception]] = {
+    *(400, 403, 404, 405, 413, 415),
+    *(BadSetting, NoRelease, Overdue, Overloaded, SlowBody, Unavailable, UnknownCampaign),
 }
-EXPECTED: set[int | type[Exception]] = {400, 404, 405, NoRelease, Overdue, Unavailable, UnknownCampaign}
 """What is answered in good order: no traceback is logged for these."""
 START_TRIES = 3
 NOBODY = "nobody"
@@ -44,70 +53,113 @@ NOBODY = "nobody"
 log = logging.getLogger("retrieval")
 
 
+class Service(Struct, frozen=True, kw_only=True):
+    """What handlers work with, each by its name here."""
+
+    recommender: Recommender
+    probes: Probes
+    feedback: Feedback
+    bulk: Bulk
+    operators: Operators
+    meters: Meters
+
+
 def create_app(settings: Settings | None = None) -> Litestar:
     """The API. Settings come from the environment unless they are given; no store needs to be up for this."""
     settings = settings or load_settings(os.environ)
     policy_of(settings)  # a group without its secret is said at once, not to the first customer
+    tracing = Tracing(settings) if settings.otlp_url else None
+    meters, limits = Meters(tracing), Limits(Counters(settings))
 
     @asynccontextmanager
     async def stores(app: Litestar) -> AsyncIterator[None]:
-        async with opened(settings) as (recommender, probes):
-            app.state.recommender, app.state.probes = recommender, probes
+        async with opened(settings, meters) as service:
+            app.state.update({name: getattr(service, name) for name in Service.__struct_fields__})
             yield
+        await limits.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
-    return Litestar(
+    app = Litestar(
         HANDLERS,
         lifespan=[stores],
-        dependencies={"recommender": provided_recommender, "probes": provided_probes},
+        dependencies={name: provided(name) for name in Service.__struct_fields__},
         exception_handlers=EXCEPTION_HANDLERS,
-        before_send=[secured],
-        logging_config=LoggingConfig(
-            root={"level": "WARNING", "handlers": ["queue_listener"]},
-            loggers={"retrieval": {"level": "INFO", "handlers": ["queue_listener"], "propagate": False}},
-            log_exceptions="always",
-            disable_stack_trace=EXPECTED,
-        ),
-        openapi_config=OpenAPIConfig(
-            title="Campaign Platform",
-            version="0.1.0",
-            description="Ranked campaigns for each customer, with reasons.",
-            path="/docs",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        ),
+        logging_config=logging_config(settings, expected=EXPECTED),
+        openapi_config=openapi_config(),
     )
+    shortcut = Shortcut(app.asgi_handler, lambda: app.state.recommender)
+    app.asgi_handler = Entrance(shortcut, settings=settings, public=public_paths(app), limits=limits, meters=meters, tracing=tracing)
+    return app
+
+
+def public_paths(app: Litestar) -> set[str]:
+    """The paths that need no key: those whose handlers all say so, beside the one that Litestar adds for OPTIONS."""
+    handlers = {route.path_format: route.route_handlers for route in app.routes if isinstance(route, HTTPRoute)}
+    return {path for path, own in handlers.items() if all(each.opt.get(PUBLIC) for each in own if each.http_methods != {"OPTIONS"})}
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Recommender, Probes]]:
+async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     """Everything that answers are made with, closed in order at the end."""
-    tuning = Tuning(fusion_k=settings.fusion_k, rate_prior_exposures=settings.rate_prior_exposures, policy=policy_of(settings))
+    tuning = msgspec.structs.replace(msgspec.convert(settings, Tuning, from_attributes=True), policy=policy_of(settings))
     cache, documents, vectors, graph = CacheReader(settings), DocumentsReader(settings), VectorsReader(settings), GraphReader(settings)
     metrics = Metrics(open_engine(settings))
-    generations = Generations(documents=documents, cache=cache, metrics=metrics, settings=settings, tuning=tuning)
+    generations = Generations(documents=documents, cache=cache, metrics=metrics, vectors=vectors, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
+    feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
+    shared_vectors, shared_graph = SharedVectors(vectors), SharedGraph(graph)
     recommender = Recommender(
-        cache=cache, vectors=vectors, graph=graph, generations=generations, erasing=erasing, settings=settings, tuning=tuning
+        cache=cache,
+        vectors=shared_vectors,
+        graph=shared_graph,
+        generations=generations,
+        erasing=erasing,
+        feedback=feedback,
+        settings=settings,
+        meters=meters,
     )
+    in_bulk = patient(settings)
+    bulk_vectors, bulk_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
+    bulk = Bulk(
+        Recommender(
+            cache=cache,
+            vectors=bulk_vectors,
+            graph=bulk_graph,
+            generations=generations,
+            erasing=erasing,
+            feedback=feedback,
+            settings=in_bulk,
+            meters=meters,
+            leases=False,
+        ),
+        meters,
+    )
+    meters.follow(lambda: generations.held.release if generations.held else None)
 
     async def ask_graph() -> None:
         await graph.around(NOBODY, [], limit=1)
+        await graph.around_several({NOBODY: [NOBODY]}, limit=1)
 
     pings: dict[str, Callable[[], Awaitable[None]]] = {
         "mongodb": documents.ping,
         "milvus": vectors.ping,
-        "neo4j": ask_graph,  # the very question that answers need: the server plans it once, which takes a while
+        "neo4j": ask_graph,  # the very questions that answers need: the server plans each once, which takes a while
         "redis": cache.ping,
         "sql": lambda: asyncio.to_thread(metrics.ping),
     }
     probes = Probes(pings, generations=generations, timeout_s=settings.read_timeout_s)
     try:
         log.info("stores at start: %s", await warmed(probes))
-        yield recommender, probes
+        yield Service(recommender=recommender, probes=probes, meters=meters, feedback=feedback, bulk=bulk, operators=Operators(settings))
     finally:
+        await probes.close()
         await recommender.close()
+        await bulk.close()
         await generations.close()
         await erasing.close()
-        for store in (cache, vectors, graph, documents):
+        await feedback.close()
+        for store in (cache, shared_vectors, shared_graph, bulk_vectors, bulk_graph, documents):
             await store.close()
         metrics.close()
 
@@ -120,19 +172,11 @@ async def warmed(probes: Probes) -> str:
     return health.status
 
 
-async def provided_recommender(state: State) -> Recommender:
-    found: Recommender = state.recommender
-    return found
+def provided(name: str) -> Provide:
+    """What the lifespan opened, by its name. Handlers ask for one such thing at most: two would be found by tasks of their own."""
 
+    async def found(state: State) -> object:
+        part: object = state[name]
+        return part
 
-async def provided_probes(state: State) -> Probes:
-    found: Probes = state.probes
-    return found
-
-
-async def secured(message: Message, _: Scope) -> None:
-    """Adds the security headers to every response, errors among them."""
-    if message["type"] == "http.response.start":
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+    return Provide(found)

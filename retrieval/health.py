@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from retrieval.flights import Flights
 from retrieval.generation import Generations
 from retrieval.problems import NoRelease
 from retrieval.schemas import Health, StoreHealth
@@ -19,9 +20,16 @@ class Probes:
         self._pings = pings
         self._generations = generations
         self._timeout_s = timeout_s
+        self._flights: Flights[Health] = Flights()
 
     async def health(self) -> Health:
-        """All stores' state and the release, all asked at the same time."""
+        """All stores' state and the release, all asked at the same time, and once for everybody who asks meanwhile."""
+        return await self._flights.join("health", self._ask)
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    async def _ask(self) -> Health:
         probes = asyncio.gather(*(self._probe(name, ping) for name, ping in self._pings.items()))
         release, stores = await asyncio.gather(self._release(), probes)
         down = {each.store for each in stores if not each.reachable}

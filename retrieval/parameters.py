@@ -1,21 +1,23 @@
 """What the API takes in paths and queries, and how it refuses what it does not know."""
 
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Collection
+from typing import Annotated
+from urllib.parse import parse_qsl
 
-from litestar.connection import ASGIConnection
 from litestar.exceptions import ValidationException
-from litestar.handlers import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter
+from litestar.types import Scope
 
 from ranking.eligibility import NO_FILTERS, Filters
 from stores.fields import MAX_LABEL_CHARS, Unreadable, label
 from stores.records import ID_PATTERN
 
 MOST_RECOMMENDATIONS = 100
+DEFAULT_LIMIT = 10
 MOST_EXCLUDED = 100
 ONE_ID = ID_PATTERN.removeprefix("^").removesuffix(r"\Z")
 EXCLUDED = rf"^{ONE_ID}(?:,{ONE_ID}){{0,{MOST_EXCLUDED - 1}}}\Z"
-QUERY_PARAMETERS = "query_parameters"
 
 UserId = Annotated[
     str,
@@ -73,13 +75,12 @@ def as_label(name: str, given: str | None) -> str | None:
     return found
 
 
-async def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuses query parameters that are not in the handler's `query_parameters`, and those given twice: neither is guessed at."""
-    if not connection.scope["query_string"]:
+def refuse_unknown(scope: Scope, known: Collection[str]) -> None:
+    """Refuses query parameters that are not `known`, and those given twice: neither is guessed at."""
+    if not scope["query_string"]:
         return
-    known = handler.opt[QUERY_PARAMETERS]
-    given = connection.query_params
+    given = Counter(name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     faults = [{"message": "unknown query parameter", "key": name, "source": "query"} for name in given if name not in known]
-    faults += [{"message": "given more than once", "key": name, "source": "query"} for name in given if len(given.getall(name)) > 1]
+    faults += [{"message": "given more than once", "key": name, "source": "query"} for name, times in given.items() if times > 1]
     if faults:
         raise ValidationException(detail="unknown or repeated query parameters", extra=faults)

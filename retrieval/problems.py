@@ -12,6 +12,7 @@ from litestar.types import ExceptionHandlersMap
 
 from retrieval.schemas import Fault, Problem
 from stores.errors import StoreError, Unavailable
+from stores.settings import BadSetting
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -29,6 +30,14 @@ class Overdue(Exception):
 
 class UnknownCampaign(Exception):
     """There is no campaign of this id in the release that is answered from."""
+
+
+class Overloaded(Exception):
+    """More is asked for than can be computed: better refused at once than late."""
+
+
+class SlowBody(Exception):
+    """The request's body did not come in time."""
 
 
 def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[Problem]:
@@ -61,21 +70,44 @@ def no_release(_: Request[Any, Any, Any], __: NoRelease) -> Response[Problem]:
     return unavailable("no release yet: nothing has been loaded and released", retry_after_s=5)
 
 
-def overdue(_: Request[Any, Any, Any], exc: Overdue) -> Response[Problem]:
-    return unavailable(str(exc))
-
-
 def unknown_campaign(_: Request[Any, Any, Any], exc: UnknownCampaign) -> Response[Problem]:
     """404. The id has passed the pattern of ids, so it may be repeated."""
     status = HTTPStatus.NOT_FOUND
     return answer(Problem(title=status.phrase, status=status, detail=f"there is no campaign {exc}"))
 
 
-def store_failed(_: Request[Any, Any, Any], exc: StoreError) -> Response[Problem]:
-    """503 that names the store; what the store said goes to the log, for it may hold addresses."""
-    log.warning("503: %s", exc)
+def unsaid(exc: StoreError | Overdue | Overloaded) -> Problem:
+    """Why nothing sound can be said. What a store said itself is not in it, for that may hold addresses."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(exc, Overdue):
+        return Problem(title=status.phrase, status=status, detail=str(exc))
+    if isinstance(exc, Overloaded):
+        return Problem(title=status.phrase, status=status, detail="too many answers are being computed already")
     said = "does not answer" if isinstance(exc, Unavailable) else "does not hold what is needed"
-    return unavailable(f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store)
+    return Problem(
+        title=status.phrase, status=status, detail=f"{exc.store} {said}, and nothing sound can be said without it", store=exc.store
+    )
+
+
+def overloaded(_: Request[Any, Any, Any], exc: Overloaded) -> Response[Problem]:
+    return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def slow_body(_: Request[Any, Any, Any], __: SlowBody) -> Response[Problem]:
+    status = HTTPStatus.REQUEST_TIMEOUT
+    return answer(Problem(title=status.phrase, status=status, detail="the request's body did not come in time"))
+
+
+def store_failed(_: Request[Any, Any, Any], exc: StoreError | Overdue) -> Response[Problem]:
+    """503; what a store said goes to the log."""
+    log.warning("503: %s", exc)
+    return answer(unsaid(exc), {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def no_erasure_key(_: Request[Any, Any, Any], exc: BadSetting) -> Response[Problem]:
+    """409 for what cannot be done as the platform is set up; the message names the setting."""
+    status = HTTPStatus.CONFLICT
+    return answer(Problem(title=status.phrase, status=status, detail=str(exc)))
 
 
 def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
@@ -87,17 +119,31 @@ def failed(_: Request[Any, Any, Any], __: Exception) -> Response[Problem]:
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     HTTPException: refused,
     NoRelease: no_release,
-    Overdue: overdue,
+    Overdue: store_failed,
+    Overloaded: overloaded,
+    SlowBody: slow_body,
     UnknownCampaign: unknown_campaign,
     StoreError: store_failed,
+    BadSetting: no_erasure_key,
     Exception: failed,
 }
 
-BAD_REQUEST = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="A parameter is malformed or unknown", generate_examples=False)
-NOT_FOUND = ResponseSpec(Problem, media_type=PROBLEM_JSON, description="There is no such campaign", generate_examples=False)
-UNAVAILABLE = ResponseSpec(
-    Problem,
-    media_type=PROBLEM_JSON,
-    description="No release yet, or a store without which nothing sound can be said",
-    generate_examples=False,
-)
+
+def documented(description: str) -> ResponseSpec:
+    """A problem, as the API's own document tells of it."""
+    return ResponseSpec(Problem, media_type=PROBLEM_JSON, description=description, generate_examples=False)
+
+
+BAD_REQUEST = documented("A parameter is malformed or unknown")
+NOT_FOUND = documented("There is no such campaign")
+UNAVAILABLE = documented("No release yet, a store without which nothing sound can be said, or too much asked for")
+REFUSALS = {401: documented("No valid key was shown"), 429: documented("This key or this address asks too often")}
+"""What every route that needs a key may answer."""
+OF_A_BODY = {
+    400: documented("The body is not what is expected"),
+    408: documented("The body did not come in time"),
+    413: documented("The body is too large"),
+}
+"""What every route that takes a body may answer besides."""
+OPERATORS_ONLY = {403: documented("The key is not an operator's")}
+"""What every route for operators may answer besides."""

@@ -3,16 +3,21 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.enums import OpenAPIMediaType
+from litestar.enums import MediaType
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Scope
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from retrieval import bulk_routes, event_routes, operator_routes
+from retrieval.documented import asset, openapi
+from retrieval.entrance import PUBLIC
 from retrieval.health import Probes
+from retrieval.keys import ANYBODY
+from retrieval.meters import Meters
 from retrieval.parameters import (
-    QUERY_PARAMETERS,
+    DEFAULT_LIMIT,
     CampaignId,
     Category,
     Channel,
@@ -21,63 +26,63 @@ from retrieval.parameters import (
     Limit,
     UserId,
     filters_of,
-    only_known_parameters,
+    refuse_unknown,
 )
-from retrieval.problems import BAD_REQUEST, NOT_FOUND, UNAVAILABLE
-from retrieval.recommend import Answer, Recommender
+from retrieval.problems import BAD_REQUEST, NOT_FOUND, REFUSALS, UNAVAILABLE
+from retrieval.recommend import Recommender
+from retrieval.replies import replied
 from retrieval.schemas import Alive, ExplainedRecommendations, Health, Recommendations, WhyNot
 
-CACHE_STATUS = {
-    "hit": "redis; hit",
-    "miss": "redis; fwd=miss",
-    "stale": 'redis; hit; detail="stale-if-error"',
-    "bypass": "redis; fwd=bypass",
-}
-"""What RFC 9211 calls each of our words for the cache's part."""
-
-
+FILTERS = {"channel", "category", "exclude"}
+PARAMETERS = {"limit", "explain"} | FILTERS
 EITHER = cast("type[Any]", Recommendations | ExplainedRecommendations)
 
 
 @get(
     "/recommendations/{user_id:str}",
-    guards=[only_known_parameters],
-    opt={QUERY_PARAMETERS: {"limit", "explain", "channel", "category", "exclude"}},
     summary="A customer's campaigns, best first, each with its reason",
     responses={
         200: ResponseSpec(EITHER, description="Ranked campaigns", generate_examples=False),
+        304: ResponseSpec(None, description="What If-None-Match names is still what would be answered", generate_examples=False),
         400: BAD_REQUEST,
         503: UNAVAILABLE,
+        **REFUSALS,
     },
 )
-async def recommendations(
+async def recommendations(  # noqa: PLR0913, PLR0917 each is a part of the request
+    scope: Scope,
     user_id: UserId,
     recommender: NamedDependency[Recommender],
-    limit: Limit = 10,
+    limit: Limit = DEFAULT_LIMIT,
     explain: Explain = False,
     channel: Channel = None,
     category: Category = None,
     exclude: Exclude = None,
 ) -> ASGIApp:
     """A customer never heard of gets what is popular. Headers tell the release, the cache's part and what is missing."""
-    ask = recommender.explain if explain else recommender.answer
-    answer = await ask(user_id, limit=limit, filters=filters_of(channel, category, exclude))
-    return ASGIResponse(body=answer.body, headers=headers(answer, holdout=recommender.holds_out(user_id)))
+    refuse_unknown(scope, PARAMETERS)
+    filters, caller = filters_of(channel, category, exclude), scope["user"]
+    if explain:
+        reveal = caller.operates and caller is not ANYBODY
+        answer = await recommender.explain(user_id, limit=limit, filters=filters, reveal=reveal)
+    else:
+        answer = await recommender.answer(user_id, limit=limit, filters=filters)
+    return replied(answer, scope, holdout=recommender.holds_out(user_id))
 
 
 @get(
     "/recommendations/{user_id:str}/campaigns/{campaign_id:str}",
-    guards=[only_known_parameters],
-    opt={QUERY_PARAMETERS: {"channel", "category", "exclude"}},
     summary="Where one campaign stands for a customer, or which rule keeps it out",
     responses={
         200: ResponseSpec(WhyNot, description="Its place, or each rule that removed it", generate_examples=False),
         400: BAD_REQUEST,
         404: NOT_FOUND,
         503: UNAVAILABLE,
+        **REFUSALS,
     },
 )
 async def why_not(
+    scope: Scope,
     user_id: UserId,
     campaign_id: CampaignId,
     recommender: NamedDependency[Recommender],
@@ -86,26 +91,12 @@ async def why_not(
     exclude: Exclude = None,
 ) -> ASGIApp:
     """Computed anew, from what a recommendation would be made of at this moment."""
+    refuse_unknown(scope, FILTERS)
     answer = await recommender.why_not(user_id, campaign_id, filters=filters_of(channel, category, exclude))
-    return ASGIResponse(body=answer.body, headers=headers(answer, holdout=recommender.holds_out(user_id)))
+    return replied(answer, scope, holdout=recommender.holds_out(user_id))
 
 
-def headers(answer: Answer, *, holdout: bool = False) -> list[tuple[str, str]]:
-    """Everything about an answer that is not the answer."""
-    told = [
-        ("X-Release", str(answer.release)),
-        ("X-Cache", answer.cache),
-        ("Cache-Status", CACHE_STATUS[answer.cache]),
-        ("Cache-Control", "private, no-cache"),
-    ]
-    if holdout:
-        told.append(("X-Holdout", "true"))
-    if answer.missing:
-        told.append(("X-Degraded", ", ".join(dict.fromkeys(answer.missing))))
-    return told
-
-
-@get("/health/live", summary="Whether the process runs")
+@get("/health/live", opt={PUBLIC: True}, summary="Whether the process runs")
 async def live() -> Alive:
     """Asks no store."""
     return Alive()
@@ -113,6 +104,7 @@ async def live() -> Alive:
 
 @get(
     "/health/ready",
+    opt={PUBLIC: True},
     summary="Whether answers can be given, and which stores answer",
     responses={503: ResponseSpec(Health, description="New answers cannot be given", generate_examples=False)},
 )
@@ -123,10 +115,11 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Health]:
     return Response(health, status_code=status)
 
 
-@get("/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON, include_in_schema=False)
-async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The schema of this API, OpenAPI 3.1."""
-    return request.app.openapi_schema.to_schema()
+@get("/metrics", summary="What is counted and timed, for Prometheus", media_type=MediaType.TEXT, responses=REFUSALS)
+async def metrics(meters: NamedDependency[Meters]) -> Response[bytes]:
+    """Needs a key like everything else: it tells how much is asked and what fails."""
+    return Response(meters.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-HANDLERS = [recommendations, why_not, live, ready, openapi]
+HANDLERS = [recommendations, why_not, live, ready, metrics, openapi, asset]
+HANDLERS += [*event_routes.HANDLERS, *bulk_routes.HANDLERS, *operator_routes.HANDLERS]

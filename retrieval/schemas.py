@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from ranking.sources import Evidence
 from stores.evidence import CampaignFigures
+from stores.records import Release
 
 RetrievalSource = Literal["cache", "computed"]
 Score = Annotated[float, Meta(ge=0, le=1, description="Higher is better.")]
@@ -108,6 +109,55 @@ class WhyNot(Struct, frozen=True, kw_only=True):
     rules: list[RuleSaid] = []
 
 
+class BulkQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose campaigns are asked for, and how many of each at most."""
+
+    user_ids: Annotated[list[str], Meta(min_length=1, max_length=500)]
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+PostedEvent = Literal["impression", "click", "conversion", "dismissal", "message"]
+
+
+class EventReceipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event: `message_id` is the one that it is known by, `reason` says why it was not taken."""
+
+    status: Literal["accepted", "rejected"]
+    message_id: str | None = None
+    reason: str | None = None
+
+
+class EventsReceipt(Struct, frozen=True, kw_only=True):
+    """What became of the events of one POST, in their order. Those accepted are durable."""
+
+    accepted: int
+    rejected: int
+    events: list[EventReceipt]
+
+
+class PlaceStatus(Struct, frozen=True, kw_only=True):
+    """How much there was of a customer in one place, and how much is left."""
+
+    found: int
+    left: int
+
+
+class ErasureStatus(Struct, frozen=True, kw_only=True):
+    """How an erasure stands. `mark` is the keyed hash that stays; `places` is the proof once it is done, empty before it has begun."""
+
+    status: Literal["requested", "begun", "done"]
+    mark: str
+    requested_at: str
+    done_at: str | None
+    places: dict[str, PlaceStatus]
+
+
+class Releases(Struct, frozen=True):
+    """Releases, newest first."""
+
+    releases: list[Release]
+
+
 class StoreHealth(Struct, frozen=True, kw_only=True):
     """Whether a store answers now, and what it said where it does not."""
 
@@ -147,3 +197,21 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str | None = None
     store: str | None = None
     errors: list[Fault] | None = None
+
+
+class BulkLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One customer's answer among many: that of a single one, with what its headers would say. Only `problem`: nothing can be said."""
+
+    user_id: str
+    recommendations: list[Recommendation] | None = None
+    retrieval_source: RetrievalSource | None = None
+    stale: bool = False
+    degraded: list[str] = []
+    holdout: bool = False
+    problem: Problem | None = None
+
+
+class BulkAnswers(Struct, frozen=True):
+    """One answer for each customer, in the order in which they were asked for."""
+
+    answers: list[BulkLine]

@@ -1,16 +1,17 @@
 """Answers that were given lately, in Redis, each with the release and the customer's epoch that it was computed under.
 
 Keys: `rec:release` is the number of the release that readers trust, `rec:epoch:<user>` changes whenever something new is
-known of a customer and is `ERASED` while they are being forgotten, `rec:<user>:?<query>` is an answer. An answer counts
-only under the release and the epoch of now, so one write outdates one customer's answers, or everybody's. Ids hold no
-"?", so no key can be read as another.
+known of a customer (odd where it was drawn for that) and is `ERASED` while they are being forgotten, `rec:<user>:?<query>`
+is an answer, and `rec:?lease:<user>:?<query>` is there while somebody computes it. An answer counts only under the release
+and the epoch of now, so one write outdates one customer's answers, or everybody's. Ids hold no "?", so no key can be read
+as another.
 
 Redis may lose any key at any time, and answers are only computed more often: epochs are drawn at random and never come
 back, an answer without its epoch counts for nothing, and the release is put back by whoever misses it.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 import redis
@@ -21,6 +22,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from stores.breaker import Breaker
+from stores.coalescing import Coalesced
 from stores.errors import ContractBroken, DriverErrors, Unavailable, translated
 from stores.records import Release
 from stores.settings import BadSetting, Settings
@@ -92,6 +95,11 @@ class CacheView(Struct, frozen=True):
         return self.entry is not None and (self.entry.release, self.entry.epoch) == (self.release, self.epoch)
 
     @property
+    def heard(self) -> bool:
+        """Whether the epoch says that something was heard of the customer, be it that a release reflects it by now."""
+        return self.epoch % 2 == 1
+
+    @property
     def erased(self) -> bool:
         """Whether the customer is being forgotten: nothing that was known of them may be shown."""
         return self.epoch == ERASED
@@ -142,7 +150,7 @@ class Cache:
     @translated("redis", REDIS_ERRORS)
     def bump_user(self, user_id: str) -> None:
         """Outdates every answer to this customer, also those that are being computed now. Does not lift `suppress`."""
-        self._redis.eval(BUMP, 1, epoch_key(user_id), drawn_epoch(), self._epoch_s, ERASED)
+        self._redis.eval(BUMP, 1, epoch_key(user_id), drawn_epoch(heard=True), self._epoch_s, ERASED)
 
     @translated("redis", REDIS_ERRORS)
     def suppress(self, user_id: str) -> None:
@@ -174,7 +182,8 @@ class Cache:
 class CacheReader:
     """What the API does with the cache, asynchronous. Nothing connects before the first call.
 
-    A call takes about `cache_timeout_s` at most for each of: waiting for a connection, connecting, and the answer.
+    A call takes about `cache_timeout_s` at most for each of: waiting for a connection, connecting, and the answer. A Redis
+    that does not answer is left alone for a moment, and its readers are told at once. Reads at the same time are one round trip.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -189,8 +198,11 @@ class CacheReader:
             retry=retried_once(AsyncRetry),
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._breaker = Breaker("redis")
+        self._views: Coalesced[tuple[str, str], tuple[object, object, object]] = Coalesced(self._read)
 
     async def close(self) -> None:
+        await self._views.close()
         await self._redis.aclose()
 
     async def ping(self) -> None:
@@ -199,29 +211,61 @@ class CacheReader:
 
     async def read(self, user_id: str, query: str) -> CacheView:
         """The release, the customer's epoch and the answer to this query, all of the same moment."""
-        with translated("redis", REDIS_ERRORS):
-            release, epoch, answer = await self._redis.mget(RELEASE_KEY, epoch_key(user_id), answer_key(user_id, query))
+        release, epoch, answer = await self._views.read((user_id, query))
         return CacheView(
             release=number(release, RELEASE_KEY),
             epoch=number(epoch, epoch_key(user_id)) or 0,
             entry=None if answer is None else decoded(answer, answer_key(user_id, query)),
         )
 
-    async def write(self, user_id: str, query: str, entry: Entry, *, ttl_s: float) -> None:
-        """Keeps an answer for `ttl_s`, at most the setting `cache_ttl_s`; one whose time is over already is not kept.
+    async def _read(self, asked: Sequence[tuple[str, str]]) -> list[tuple[object, object, object]]:
+        keys = [RELEASE_KEY]
+        for user_id, query in asked:
+            keys += (epoch_key(user_id), answer_key(user_id, query))
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            release, *values = await self._redis.mget(keys)
+        return [(release, *pair) for pair in zip(values[::2], values[1::2], strict=True)]
+
+    async def lease(self, user_id: str, query: str, *, ttl_s: float) -> bool:
+        """Whether the caller is the one to compute this answer; if not, somebody else is at it, here or in another process.
+
+        The lease ends with `write`, with `end_lease`, or by itself after `ttl_s`. It saves work, and is no lock: after that
+        time two may compute the same.
+        """
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            return bool(await self._redis.set(lease_key(user_id, query), b"", nx=True, px=int(ttl_s * 1000)))
+
+    async def end_lease(self, user_id: str, query: str) -> None:
+        """Lets somebody else compute this answer."""
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            await self._redis.unlink(lease_key(user_id, query))
+
+    async def write(self, user_id: str, query: str, entry: Entry, *, ttl_s: float) -> bool:
+        """Keeps an answer for `ttl_s`, at most the setting `cache_ttl_s`; False for one whose time is over already.
 
         Where there was no epoch one is drawn now, and set unless another was set meanwhile: then the answer is outdated.
         """
         ttl_ms = int(min(ttl_s, self._longest_s) * 1000)
         if ttl_ms < 1:
-            return
-        epoch = entry.epoch or drawn_epoch()
-        with translated("redis", REDIS_ERRORS):
+            return False
+        epoch = entry.epoch or drawn_epoch(heard=False)
+        with self._breaker, translated("redis", REDIS_ERRORS):
             async with self._redis.pipeline(transaction=True) as both:
                 if not entry.epoch:
                     both.set(epoch_key(user_id), epoch, nx=True, ex=2 * self._longest_s)
                 both.set(answer_key(user_id, query), encoded(entry, epoch), px=ttl_ms)
+                both.unlink(lease_key(user_id, query))
                 await both.execute()
+        return True
+
+    async def bump(self, user_ids: Iterable[str]) -> None:
+        """Outdates every answer to these customers, as `Cache.bump_user` does for one; one round trip for all, also for nobody."""
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            async with self._redis.pipeline(transaction=False) as all_of_them:
+                all_of_them.ping()
+                for user_id in user_ids:
+                    all_of_them.eval(BUMP, 1, epoch_key(user_id), drawn_epoch(heard=True), 2 * self._longest_s, ERASED)
+                await all_of_them.execute()
 
     async def suppress(self, user_id: str) -> None:
         """Says again that a customer is being forgotten, where Redis has lost it; for as long as an epoch lasts."""
@@ -263,9 +307,14 @@ def answer_key(user_id: str, query: str) -> str:
     return f"rec:{user_id}:?{query}"
 
 
-def drawn_epoch() -> int:
-    """A number above 0 that was never drawn before."""
-    return secrets.randbits(63) + 1
+def lease_key(user_id: str, query: str) -> str:
+    """No id begins with "?"."""
+    return f"rec:?lease:{user_id}:?{query}"
+
+
+def drawn_epoch(*, heard: bool) -> int:
+    """A number above 0 that was never drawn before; odd where it is drawn because something was heard of the customer."""
+    return 2 * (secrets.randbits(62) + 1) + heard
 
 
 def encoded(entry: Entry, epoch: int) -> bytes:

@@ -40,8 +40,16 @@ COLLECT {
   WITH intent, expressed, campaign, customers ORDER BY customers DESC, campaign
   WITH intent, expressed, collect([campaign, customers])[..$limit] AS ties
   RETURN [intent, expressed, ties]
-} AS intents
+} AS intents,
+COLLECT {
+  MATCH (user:User {id: $user})
+  RETURN [user.words, user.word_counts, user.word_times, user.channels, user.channel_counts]
+} AS spoken
 """
+# Parts of what surrounds many customers; the strongest are picked outside, for sorting all of it here takes longer.
+ENGAGED = "UNWIND $ids AS id MATCH (:User {id: id})-[tie:ENGAGED_WITH]->(c:Campaign) RETURN id, collect([c.id, tie.weight])"
+COMPANIONS = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:SHARES_CUSTOMERS]->(c:Campaign) RETURN id, collect([c.id, tie.customers])"
+ATTRACTED = "UNWIND $ids AS id MATCH (:Intent {id: id})<-[tie:ATTRACTS]-(c:Campaign) RETURN id, collect([c.id, tie.weight])"
 PUT_CAMPAIGNS = """
 UNWIND $rows AS row MERGE (campaign:Campaign {id: row[0]})
 SET campaign.name = row[1], campaign.category = row[2], campaign.known = true
@@ -77,6 +85,14 @@ SET user.consent_channels = row[1], user.consent_given = row[2], user.suppressed
 PROFILES_OF = """
 UNWIND $ids AS id MATCH (user:User {id: id})
 RETURN id, user.consent_channels, user.consent_given, user.suppressed, user.attribute_names, user.attribute_values, user.mailed
+"""
+PUT_SPOKEN = """
+UNWIND $rows AS row MATCH (user:User {id: row[0]})
+SET user.words = row[1], user.word_counts = row[2], user.word_times = row[3], user.channels = row[4], user.channel_counts = row[5]
+"""
+SPOKEN_OF = """
+UNWIND $ids AS id MATCH (user:User {id: id})
+RETURN id, user.words, user.word_counts, user.word_times, user.channels, user.channel_counts
 """
 CAMPAIGN_NODES = "UNWIND $ids AS id MATCH (c:Campaign {id: id}) RETURN id, c.known, c.name, c.category"
 ATTRACTS_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent) RETURN id, intent.id, tie.weight"

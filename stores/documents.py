@@ -1,7 +1,8 @@
 """The documents that everything else is rebuilt from, in MongoDB: records, campaigns, embeddings, input files, releases.
 
 Each has a string `_id` that says its kind and comes from its content ("m:" record, "c:" campaign, "e:" embedding,
-"f:" file, "q:" quarantined, "r:" release, "x:" erasure) and is written as a fixed list of columns: writing it twice changes nothing.
+"f:" file, "i:" posted events, "q:" quarantined, "r:" release, "w:" ranking model, "x:" erasure) and is written as a fixed list of columns:
+writing it twice changes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +14,18 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from pymongo import AsyncMongoClient
 
+from stores.breaker import Breaker
 from stores.erasures import Erasures
 from stores.errors import ContractBroken, NotFound, translated
+from stores.models import Models, body_of, model_id
 from stores.mongodb import MONGODB_ERRORS, Database, Document, columns, opened, read
+from stores.posted import Intake, Postings
 from stores.quarantine import Quarantine, Quarantined
 from stores.records import Campaign, FileReport, Record, Rejected, Release
 from stores.settings import Settings
 
 SCHEMA_VERSION = 1
-COLLECTIONS = ("raw_docs", "campaigns", "embeddings", "files", "quarantine", "releases")
+COLLECTIONS = ("raw_docs", "campaigns", "embeddings", "files", "intake", "quarantine", "releases")
 ENTRIES: Mapping[str, type[Record] | type[Campaign]] = {"raw_docs": Record, "campaigns": Campaign}
 HELD_COLUMNS = ("content_hash", "sequence", "line", "user_id")
 Keyed = TypeVar("Keyed")
@@ -52,6 +56,8 @@ class Documents:
         self._database = Database(settings)
         self.quarantine = Quarantine(self._database)
         self.erasures = Erasures(self._database)
+        self.models = Models(self._database)
+        self.intake = Intake(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -75,6 +81,8 @@ class Documents:
         self._database.index("quarantine", "sequence", "line")
         self._database.index("quarantine", "replayed_in")
         self._database.index("erasures", "done_at_ms")
+        self._database.index("intake", "users")
+        self._database.index("intake", "sequence")
 
     def counts(self, *names: str) -> dict[str, int]:
         """How many documents these collections hold, or each where none is named; counted, not estimated."""
@@ -235,12 +243,19 @@ class Documents:
 
 
 class DocumentsReader:
-    """What the API asks of MongoDB, asynchronous. Nothing connects before the first call."""
+    """What the API asks of MongoDB, and what it keeps there, asynchronous. Nothing connects before the first call.
+
+    A server that does not answer is left alone for a moment, and who asks is told at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client: AsyncMongoClient[Document] = opened(AsyncMongoClient, settings, timeout_s=settings.read_timeout_s)
-        self._releases = self._client[settings.mongo_database]["releases"]
-        self._erasures = self._client[settings.mongo_database]["erasures"]
+        database = self._client[settings.mongo_database]
+        self._releases = database["releases"]
+        self._erasures = database["erasures"]
+        self._models = database["ranking_models"]
+        self._breaker = Breaker("mongodb")
+        self.postings = Postings(database, self._breaker, write_timeout_s=2 * settings.read_timeout_s)
 
     async def close(self) -> None:
         await self._client.close()
@@ -251,13 +266,23 @@ class DocumentsReader:
 
     async def latest_release(self) -> Release | None:
         """The release that readers are to trust; None before the first."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             document = await self._releases.find_one({}, sort=[("_id", -1)])
         return None if document is None else read(document, Release)
 
+    async def ranking_model(self, version: str) -> str:
+        """The text of a model.
+
+        Raises:
+            NotFound: it is not kept.
+        """
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
+            document = await self._models.find_one({"_id": model_id(version)})
+        return body_of(document, version)
+
     async def being_erased(self) -> frozenset[str]:
         """The customers who are to be forgotten and are not yet."""
-        with translated("mongodb", MONGODB_ERRORS):
+        with self._breaker, translated("mongodb", MONGODB_ERRORS):
             return frozenset([str(document["user_id"]) async for document in self._erasures.find({"done_at_ms": 0}, {"user_id": 1})])
 
 

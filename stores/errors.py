@@ -1,7 +1,10 @@
 """The four names every store error goes by, and the one way a driver's exceptions become them."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+
+_PIPELINED = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: ")
 
 
 class StoreError(Exception):
@@ -56,4 +59,4 @@ def translated(store: str, errors: DriverErrors) -> Iterator[None]:
 def said_by(exc: Exception) -> str:
     """What a driver's exception says, without the data that it was about: drivers repeat whole documents in theirs."""
     first_line = (str(exc).strip() or type(exc).__name__).splitlines()[0]
-    return first_line.split(", full error:")[0][:300]
+    return _PIPELINED.sub("", first_line.split(", full error:")[0])[:300]

@@ -1,8 +1,10 @@
 """Neo4j: who engaged with which campaign, who voiced which intent, and what surrounds a customer.
 
 `(:User {id})` is tied to `(:Campaign {id, name, category, known})` by ENGAGED_WITH, SHOWN, DISMISSED and CONVERTED and to
-`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. SHOWN also has the last 100 `times`,
-and a User the customer's profile and the groups mailed (`profiles.py`). Two more are computed from these:
+`(:Intent {id})` by EXPRESSED, each `{count, weight, last_at}` with times as epoch milliseconds. SHOWN also has the last 100 `times`.
+A User also keeps the customer's profile and the groups mailed (`profiles.py`), the words that they said most (`words`, `word_counts`,
+`word_times`) and the channels that they engaged by (`channels`, `channel_counts`), as lists in step with each other, absent where
+empty. Two more ties are computed from these:
 `(:Campaign)-[:ATTRACTS {weight}]->(:Intent)`, how many customers engaged with the one and voiced the other, and
 `(:Campaign)-[:SHARES_CUSTOMERS {customers}]->(:Campaign)`, how many engaged with both, for the 50 that share the most.
 A campaign that records name but no entry describes is `known = false`. The Cypher is that of Neo4j 5 and of ArcadeDB.
@@ -11,6 +13,7 @@ A campaign that records name but no entry describes is `known = false`. The Cyph
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,11 +21,13 @@ from msgspec import Struct
 from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions
 
 from stores import cypher
+from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, StoreError, Unavailable, translated
-from stores.evidence import FEWEST_SHARED, SHARED_CAMPAIGNS, CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
+from stores.evidence import FEWEST_SHARED, SHARED_CAMPAIGNS, CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.profiles import as_properties, of_properties
 from stores.records import Campaign, CustomerTies, Profile, Tally
 from stores.settings import Settings
+from stores.surroundings import SharedParts, neighbours_ties, strongest, surroundings
 
 SCHEMA_VERSION = 1
 LABELS = ("User", "Campaign", "Intent")
@@ -33,11 +38,14 @@ TIES = {  # field of CustomerTies → relationship, label at its end
     "converted": ("CONVERTED", "Campaign"),
     "expressed": ("EXPRESSED", "Intent"),
 }
+CUSTOMERS_OF = (cypher.TIES_OF, cypher.PROFILES_OF, cypher.SPOKEN_OF)
 RELATIONSHIPS = (*(relationship for relationship, _ in TIES.values()), "ATTRACTS", "SHARES_CUSTOMERS")
 BATCH_ROWS = 5000
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_IDS = 1000
 BATCH_CAMPAIGNS = 50
+WAKE_S = 4.0
+WAKE_AGAIN_S = 0.2
 
 Answer = TypeVar("Answer")
 Rows = list[list[Any]]
@@ -103,6 +111,7 @@ def _batches(customers: Iterable[CustomerTies]) -> Iterator[list[CustomerTies]]:
     rows = size = 0
     for customer in customers:
         ends = [end for field in TIES for end in getattr(customer, field)]
+        ends += [*customer.words, *customer.channels]
         more = sum(len(customer.user_id) + 4 * len(end) + 64 for end in ends)  # 4: a character takes up to four bytes
         more += sum(9 * len(tally.times_ms) for tally in customer.shown.values()) + 4 * len(str(as_properties(customer)))
         if batch and (rows + len(ends) + 1 > BATCH_ROWS or size + more > BATCH_BYTES):
@@ -118,8 +127,8 @@ def _chunks(items: Sequence[Any], size: int) -> Iterator[Any]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _as_customers(rows: Rows, profiles: Rows) -> dict[str, CustomerTies]:
-    """The rows of `cypher.TIES_OF` and `cypher.PROFILES_OF`, by customer."""
+def _as_customers(rows: Rows, profiles: Rows, spoken: Rows) -> dict[str, CustomerTies]:
+    """The rows of `cypher.TIES_OF`, `cypher.PROFILES_OF` and `cypher.SPOKEN_OF`, by customer."""
     fields = {relationship: field for field, (relationship, _) in TIES.items()}
     found: dict[str, dict[str, dict[str, Tally]]] = {}
     for user_id, relationship, end, count, weight, last_at, times in rows:
@@ -128,11 +137,41 @@ def _as_customers(rows: Rows, profiles: Rows) -> dict[str, CustomerTies]:
             tally = Tally(count=count, weight=weight, last_at_ms=last_at, times_ms=tuple(times or ()))
             kinds.setdefault(fields[relationship], {})[end] = tally
     known = {user_id: of_properties(properties) for user_id, *properties in profiles}
+    said = {user_id: lists for user_id, *lists in spoken}
     return {
-        user_id: CustomerTies(user_id=user_id, profile=known[user_id][0], mailed=known[user_id][1], **kinds)
+        user_id: CustomerTies(
+            user_id=user_id,
+            profile=known[user_id][0],
+            mailed=known[user_id][1],
+            words={tie.word: _said(tie) for tie in _words(said[user_id])},
+            channels=_channels(said[user_id]),
+            **kinds,
+        )
         for user_id, kinds in found.items()
-        if user_id in known
+        if user_id in known and user_id in said
     }
+
+
+def _said(tie: WordTie) -> Tally:
+    return Tally(count=tie.count, weight=0.0, last_at_ms=tie.last_at_ms)
+
+
+def _words(lists: Sequence[Any]) -> tuple[WordTie, ...]:
+    """The words of the five lists that a customer keeps."""
+    words, counts, times, _, _ = lists
+    return tuple(map(WordTie, words or (), counts or (), times or ()))
+
+
+def _channels(lists: Sequence[Any]) -> dict[str, int]:
+    """The channels of the five lists that a customer keeps."""
+    return dict(zip(lists[3] or (), lists[4] or (), strict=True))
+
+
+def _spoken(customer: CustomerTies) -> list[Any]:
+    """One row of `cypher.PUT_SPOKEN`: the customer, and the five lists."""
+    counts, times = ([getattr(tally, name) for tally in customer.words.values()] for name in ("count", "last_at_ms"))
+    lists = (list(customer.words), counts, times, list(customer.channels), list(customer.channels.values()))
+    return [customer.user_id, *(each or None for each in lists)]
 
 
 async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> list[str]:
@@ -141,14 +180,14 @@ async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]
     Gives the customers whose profile is another one now.
     """
     ids = [customer.user_id for customer in batch]
-    stored = _as_customers(await _rows(tx, cypher.TIES_OF, ids=ids), await _rows(tx, cypher.PROFILES_OF, ids=ids))
+    stored = _as_customers(*[await _rows(tx, text, ids=ids) for text in CUSTOMERS_OF])
     for text, parameters in _changes(batch, stored):
         await (await tx.run(text, parameters)).consume()
     return [each.user_id for each in batch if each.profile != getattr(stored.get(each.user_id), "profile", Profile())]
 
 
 def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The statements that make `stored` equal to `batch`: nodes, new ties, changed ones, and last the stale ones."""
+    """The statements that make `stored` equal to `batch`: nodes, what they said, new ties, changed ones, and last the stale ones."""
     ends: dict[str, set[str]] = {label: set() for label in LABELS}
     ends["User"] = {customer.user_id for customer in batch} - stored.keys()
     ties: list[tuple[str, list[Any]]] = []
@@ -168,6 +207,7 @@ def _changes(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTies]) 
         stale.append((cypher.DROP_TIES.format(**where), gone))
     nodes = [(text, [[id_] for id_ in sorted(ends[label])]) for label, text in cypher.PUT_NODES.items()]
     nodes.append((cypher.PUT_PROFILES, list(_new_profiles(batch, stored))))
+    nodes.append((cypher.PUT_SPOKEN, [_spoken(customer) for customer in batch if _said_other(customer, stored.get(customer.user_id))]))
     for text, rows in (*nodes, *ties, *stale):
         yield from ((text, {"rows": chunk}) for chunk in _chunks(rows, BATCH_ROWS))
 
@@ -178,6 +218,11 @@ def _new_profiles(batch: Sequence[CustomerTies], stored: Mapping[str, CustomerTi
         had = as_properties(stored.get(customer.user_id, CustomerTies(user_id=customer.user_id)))
         if (wanted := as_properties(customer)) != had:
             yield [customer.user_id, *wanted]
+
+
+def _said_other(customer: CustomerTies, stored: CustomerTies | None) -> bool:
+    """Whether a customer's words or channels are to be written, their order told apart too: it says which are the most used."""
+    return _spoken(customer) != _spoken(stored or CustomerTies(user_id=customer.user_id))
 
 
 def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
@@ -318,11 +363,10 @@ class Graph:
 
     def ties(self, user_ids: Iterable[str]) -> dict[str, CustomerTies]:
         """What is stored of these customers; those not stored are left out."""
-        return {
-            user_id: ties
-            for chunk in _chunks(list(user_ids), BATCH_IDS)
-            for user_id, ties in _as_customers(self._read(cypher.TIES_OF, ids=chunk), self._read(cypher.PROFILES_OF, ids=chunk)).items()
-        }
+        found: dict[str, CustomerTies] = {}
+        for chunk in _chunks(list(user_ids), BATCH_IDS):
+            found |= _as_customers(*(self._read(text, ids=chunk) for text in CUSTOMERS_OF))
+        return found
 
     def campaigns(self, campaign_ids: Iterable[str]) -> dict[str, CampaignNode]:
         """What is stored of these campaigns and computed for them; those not stored are left out."""
@@ -377,30 +421,60 @@ class Graph:
 
 
 class GraphReader:
-    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included."""
+    """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
+
+    A Neo4j that does not answer is left alone for a moment, and its readers are told at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._driver: AsyncDriver | None = None
+        self._breaker = Breaker("neo4j")
+        self._asleep = False
+        self._waking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Closes the connections, if there are any."""
+        if self._waking is not None:
+            self._waking.cancel()
         if self._driver is not None:
             await self._driver.close()
             self._driver = None
 
-    async def _row(self, text: str, **parameters: Any) -> list[Any]:
-        with translated("neo4j", NEO4J_ERRORS):
-            if self._driver is None:
-                self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
-            async with asyncio.timeout(self._settings.read_timeout_s):
-                async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
-                    [row] = await (await session.run(text, parameters)).values()
-        return row
+    async def _rows(self, text: str, **parameters: Any) -> Rows:
+        if self._asleep:
+            raise Unavailable("neo4j", "did not answer lately, and is being waited for")
+        try:
+            with self._breaker, translated("neo4j", NEO4J_ERRORS):
+                return await self._ask(text, parameters, timeout_s=self._settings.read_timeout_s)
+        except Unavailable:
+            if self._breaker.is_open and not self._asleep:
+                self._asleep, self._waking = True, asyncio.create_task(self._wake())
+            raise
+
+    async def _ask(self, text: str, parameters: dict[str, Any], *, timeout_s: float) -> Rows:
+        if self._driver is None:
+            self._driver = _open(self._settings, timeout_s=self._settings.read_timeout_s)
+        async with asyncio.timeout(timeout_s):
+            async with self._driver.session(database=self._settings.neo4j_database, default_access_mode=READ_ACCESS) as session:
+                return await (await session.run(text, parameters)).values()
+
+    async def _wake(self) -> None:
+        """Asks what readers ask until it is answered, and waits longer for it than they may: a server that has just begun answers no
+        first question in their time, and would begin again with the next one."""
+        while self._asleep:
+            with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
+                await self._ask(cypher.AROUND, {"user": "", "neighbours": [], "limit": 1}, timeout_s=WAKE_S)
+                self._asleep = False
+                self._breaker.close()
+            await asyncio.sleep(WAKE_AGAIN_S)
+        with suppress(StoreError), translated("neo4j", NEO4J_ERRORS):
+            for text in (cypher.TIES_OF, cypher.ENGAGED, cypher.COMPANIONS, cypher.ATTRACTED):
+                await self._ask(text, {"ids": [""]}, timeout_s=WAKE_S)
 
     async def ping(self) -> None:
         """Raises Unavailable where Neo4j does not answer."""
-        await self._row("RETURN 1")
+        await self._rows("RETURN 1")
 
     async def around(self, user_id: str, neighbour_ids: Sequence[str], *, limit: int) -> Surroundings:
         """Everything around one customer, in one query.
@@ -409,21 +483,55 @@ class GraphReader:
         are given, the strongest first, then by campaign_id. What the customer did counts nowhere but in `own`.
         """
         neighbours = [each for each in neighbour_ids if each != user_id]
-        known, own, profiles, ties, co_engaged, intents = await self._row(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
-        profile, mailed = of_properties(profiles[0]) if profiles else (Profile(), ())
-        return Surroundings(
-            known=known,
-            own=_own_ties(own),
-            profile=profile,
-            mailed=mailed,
-            neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
-            co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
-            intents=tuple(
-                IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
-                for intent, expressed, some in intents
-                for id_, n in some
-            ),
+        [row] = await self._rows(cypher.AROUND, user=user_id, neighbours=neighbours, limit=limit)
+        return _surroundings(row)
+
+    async def around_several(self, neighbour_ids: Mapping[str, Sequence[str]], *, limit: int) -> dict[str, Surroundings]:
+        """What `around` gives for each of these customers, in six queries for all of them. `neighbour_ids` by customer."""
+        distinct = sorted({neighbour for near in neighbour_ids.values() for neighbour in near})
+        own, profiles, spoken, engaged = await asyncio.gather(
+            *(self._rows(text, ids=list(neighbour_ids)) for text in CUSTOMERS_OF), self._rows(cypher.ENGAGED, ids=distinct)
         )
+        customers = _as_customers(own, profiles, spoken)
+        campaigns = sorted({campaign_id for each in customers.values() for campaign_id in each.engaged_with})
+        intents = sorted({intent for each in customers.values() for intent in each.expressed})
+        companions, attracted = await asyncio.gather(
+            self._rows(cypher.COMPANIONS, ids=campaigns), self._rows(cypher.ATTRACTED, ids=intents)
+        )
+        parts = SharedParts(
+            neighbours={user: strongest(user, ties, limit=limit) for user, ties in engaged},
+            companions={row[0]: row[1] for row in companions},
+            attracted={row[0]: row[1] for row in attracted},
+        )
+        found = {}
+        for user_id, near in neighbour_ids.items():
+            others = [each for each in near if each != user_id]
+            if (ties := customers.get(user_id)) is None:
+                found[user_id] = Surroundings(neighbours=neighbours_ties(others, parts))
+            else:
+                found[user_id] = surroundings(ties, _own_ties_of(ties), others, parts, limit=limit)
+        return found
+
+
+def _surroundings(row: Sequence[Any]) -> Surroundings:
+    """What one row of `cypher.AROUND` says."""
+    known, own, profiles, ties, co_engaged, intents, spoken = row
+    profile, mailed = of_properties(profiles[0]) if profiles else (Profile(), ())
+    return Surroundings(
+        known=known,
+        own=_own_ties(own),
+        profile=profile,
+        mailed=mailed,
+        neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
+        co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
+        intents=tuple(
+            IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
+            for intent, expressed, some in intents
+            for id_, n in some
+        ),
+        words=tuple(tie for lists in spoken for tie in _words(lists)),
+        channels={channel: n for lists in spoken for channel, n in _channels(lists).items()},
+    )
 
 
 def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
@@ -438,3 +546,15 @@ def _own_ties(rows: Rows) -> tuple[OwnTie, ...]:
         else:
             tie[f"{kind.lower()}_at_ms"] = last_at
     return tuple(OwnTie(campaign_id=campaign_id, **tie) for campaign_id, tie in sorted(fields.items()))
+
+
+def _own_ties_of(ties: CustomerTies) -> tuple[OwnTie, ...]:
+    """The same, from what the graph holds of the customer."""
+    kinds = {field: relationship for field, (relationship, label) in TIES.items() if label == "Campaign"}
+    return _own_ties(
+        [
+            [end, kind, tally.count, tally.weight, tally.last_at_ms, tally.times_ms]
+            for field, kind in kinds.items()
+            for end, tally in getattr(ties, field).items()
+        ]
+    )

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from stores.errors import ContractBroken
-from stores.evidence import CampaignFigures, Catalogue
+from stores.evidence import CampaignDay, CampaignFigures, Catalogue
 from stores.records import Campaign, Tally
 from stores.sql import chunks, reading, remove_rows, replace_rows, writing
 
@@ -110,18 +110,6 @@ class EventRow(Struct, frozen=True, kw_only=True):
     campaign_id: str | None = None
     group: str | None = None
     intent: str | None = None
-
-
-class DayFigures(Struct, frozen=True, kw_only=True):
-    """One campaign's impressions and engagement on one day (UTC)."""
-
-    campaign_id: str
-    day: str
-    impressions: int = 0
-    messages: int = 0
-    clicks: int = 0
-    conversions: int = 0
-    weight: float = 0.0
 
 
 class EngagementTotals(Struct, frozen=True, kw_only=True):
@@ -252,11 +240,18 @@ class Metrics:
             found = (row for batch in chunks(user_ids, BATCH_ROWS) for row in connection.execute(_rows_of(engagement, batch)))
             return {(row.user_id, row.campaign_id): Tally(count=row[2], weight=row[3], last_at_ms=row[4]) for row in found}
 
-    def days(self) -> Iterator[DayFigures]:
+    def most_active(self, limit: int) -> list[str]:
+        """The customers who engaged most often, at most `limit`, the most active first."""
+        times = func.sum(engagement.c.count)
+        ordered = select(engagement.c.user_id).group_by(engagement.c.user_id).order_by(times.desc(), engagement.c.user_id).limit(limit)
+        with reading(self._engine) as connection:
+            return list(connection.scalars(ordered))
+
+    def days(self) -> Iterator[CampaignDay]:
         """Every campaign's days, streamed."""
         with reading(self._engine) as connection:
             for row in connection.execution_options(yield_per=BATCH_ROWS).execute(select(days)):
-                yield DayFigures(**row._mapping)
+                yield CampaignDay(**row._mapping)
 
     def groups(self) -> dict[str, str | None]:
         """The group by which a mailing counts towards each campaign."""
@@ -264,17 +259,23 @@ class Metrics:
             return {row[0]: row[1] for row in connection.execute(select(campaigns.c.campaign_id, campaigns.c.group))}
 
     def catalogue(self) -> Catalogue:
-        """All campaigns with their figures, as of one moment."""
+        """All campaigns with their figures, in all and by day, and the time of the newest record: as of one moment."""
         with reading(self._engine) as connection:
             bodies = connection.scalars(select(campaigns.c.body))
             found = [msgspec.json.decode(body, type=Campaign) for body in bodies]
             counted = [CampaignFigures(**row._mapping) for row in connection.execute(select(figures))]
-        return Catalogue(campaigns={c.campaign_id: c for c in found}, figures={f.campaign_id: f for f in counted})
+            by_day = select(days).order_by(days.c.campaign_id, days.c.day)
+            return Catalogue(
+                campaigns={c.campaign_id: c for c in found},
+                figures={f.campaign_id: f for f in counted},
+                days=tuple(CampaignDay(**row._mapping) for row in connection.execute(by_day)),
+                newest_ms=_newest_ms(connection),
+            )
 
     def newest_ms(self) -> int:
         """The time of the newest record, epoch ms; 0 where there is none."""
         with reading(self._engine) as connection:
-            return connection.scalar(select(func.max(events.c.at_ms))) or 0
+            return _newest_ms(connection)
 
     def totals(self) -> EngagementTotals:
         """What the blocking check compares: the same engagement, summed three ways."""
@@ -294,6 +295,10 @@ class Metrics:
             by_campaign_weight=by_campaign[1] or 0.0,
             by_day=by_day or 0,
         )
+
+
+def _newest_ms(connection: Connection) -> int:
+    return connection.scalar(select(func.max(events.c.at_ms))) or 0
 
 
 def _recount(connection: Connection, campaign_ids: Sequence[str]) -> None:

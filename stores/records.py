@@ -197,7 +197,8 @@ class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class CustomerTies(Struct, frozen=True, kw_only=True):
     """Everything that the graph knows of one customer: campaign or intent id → tally, per kind of tie.
 
-    `profile` is what the latest statements say, `mailed` the groups that the customer got mailings of, in order.
+    `profile` is what the latest statements say, `mailed` the groups that the customer got mailings of, in order. `words` are
+    those that the customer said most, each with the messages that hold it; `channels` says how often the customer engaged by each.
     """
 
     user_id: str
@@ -206,8 +207,10 @@ class CustomerTies(Struct, frozen=True, kw_only=True):
     dismissed: dict[str, Tally] = {}
     converted: dict[str, Tally] = {}
     expressed: dict[str, Tally] = {}
-    profile: Profile = Profile()
+    profile: Profile = msgspec.field(default_factory=Profile)
     mailed: tuple[str, ...] = ()
+    words: dict[str, Tally] = {}
+    channels: dict[str, int] = {}
 
 
 class FileReport(Struct, frozen=True, kw_only=True):
@@ -236,7 +239,10 @@ class FileReport(Struct, frozen=True, kw_only=True):
 
 class Release(Struct, frozen=True, kw_only=True):
     """The generation that readers trust. `number` only ever grows; equal `digest` means equal data, code and settings, and equal
-    `stamps` that the stores were not written since, nor lost and filled again."""
+    `stamps` that the stores were not written since, nor lost and filled again.
+
+    `campaign_vectors` and `ranking_model` are "" in a release from before there were such. `quality` is how well its ranking did.
+    """
 
     number: int
     digest: str
@@ -250,3 +256,11 @@ class Release(Struct, frozen=True, kw_only=True):
     newest_record_ms: int = 0
     released_at_ms: int = 0
     run_id: str = ""
+    campaign_vectors: str = ""
+    ranking_model: str = ""
+    quality: dict[str, float] = {}
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The Milvus collections that its readers use."""
+        return tuple(name for name in (self.message_vectors, self.user_vectors, self.campaign_vectors) if name)

@@ -20,7 +20,9 @@ DEFAULT_ENV_FILE = ".state/platform.env"
 
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e6)]
+Rate = Annotated[float, Meta(ge=0, le=1e9)]
 Weight = Annotated[float, Meta(ge=0, le=1e6)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class BadSetting(ValueError):
@@ -74,6 +76,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rate_prior_exposures: PositiveFloat = 20.0
     engagement_half_life_days: PositiveFloat = 14.0
     diversity: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    ranking_refit_share: Share = 0.05
+    ranking_records: Positive = 100_000
+    ranking_cases: Positive = 1000
+    quality_dir: str = ".state/quality"
 
     # Rules for all campaigns
     overall_cap_impressions: Annotated[int, Meta(ge=0, le=MOST_IMPRESSION_TIMES)] | None = None
@@ -84,11 +90,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # Serving
     api_url: str = "http://127.0.0.1:8000"
     dagster_url: str = "http://127.0.0.1:3000"
+    api_keys: tuple[str, ...] = ()
+    api_key: str = ""
+    key_requests_per_s: Rate = 1000.0
+    address_requests_per_s: Rate = 1000.0
+    trusted_proxies: tuple[str, ...] = ()
     cache_ttl_s: Positive = 3600
     cache_timeout_s: PositiveFloat = 0.1
     read_timeout_s: PositiveFloat = 0.5
     answer_timeout_s: PositiveFloat = 1.5
     max_concurrent_answers: Positive = 16
+    max_waiting_answers: Positive = 128
+    log_format: Literal["text", "json"] = "text"
+    otlp_url: str = ""
     clock_at: datetime | None = None
     pseudonym_key: str = ""
 
@@ -101,7 +115,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return epoch_ms(self.clock_at or datetime.now(UTC))
 
 
-SECRET_FIELDS = frozenset({"erasure_key", "holdout_salt", "milvus_token", "neo4j_password", "pseudonym_key"})
+SECRET_FIELDS = frozenset({"api_key", "erasure_key", "holdout_salt", "milvus_token", "neo4j_password", "pseudonym_key"})
 _CREDENTIALS = re.compile(r"//\S*@|(?<=password=)[^&\s]*", re.IGNORECASE)  # to the last @: a password may hold one unescaped
 
 

@@ -68,8 +68,9 @@ def _sqlite(url: URL, *, timeout_s: float) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One read transaction: every statement inside sees the same moment."""
-    with translated("sql", SQL_ERRORS), engine.connect() as connection:
+    """One read transaction: every statement inside sees the same moment. PostgreSQL must be asked for that."""
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with translated("sql", SQL_ERRORS), engine.connect().execution_options(**options) as connection:
         yield connection
 
 

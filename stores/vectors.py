@@ -1,4 +1,4 @@
-"""Milvus: the vectors of what customers said, and one vector per customer; who is like whom.
+"""Milvus: the vectors of what customers said, of customers and of campaigns' own texts; who is like whom.
 
 Milvus takes no bound parameters, so rows are found by ids alone, and only by ids that passed `ID_PATTERN`.
 Milvus 2.3 and newer, and milvus-lite, are served by the same calls.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, exceptions
 from pymilvus.client.types import LoadState
 
+from stores.breaker import Breaker
 from stores.errors import ContractBroken, DriverErrors, NotFound, StoreError, Unavailable, translated
 from stores.evidence import Neighbour
 from stores.records import Id
@@ -27,7 +28,8 @@ from stores.settings import Settings
 SCHEMA_VERSION = 1
 METRIC = "COSINE"
 STATE = "platform_state"
-KEYS = {"message_vectors": "message_id", "user_vectors": "user_id", STATE: "name"}
+KEYS = {"message_vectors": "message_id", "user_vectors": "user_id", "campaign_vectors": "campaign_id", STATE: "name"}
+KINDS = tuple(kind for kind in KEYS if kind != STATE)
 ID_LENGTH = 128
 PAGE_ROWS = 10_000  # the server refuses more than 16,384 a page
 UPSERT_BYTES = 16 * 1024 * 1024
@@ -124,7 +126,7 @@ class MessageVector(Struct, frozen=True, kw_only=True):
 
 
 def collection_name(
-    kind: Literal["message_vectors", "user_vectors"], *, model: str, dimension: int, fingerprint: str, revision: int = 0
+    kind: Literal["message_vectors", "user_vectors", "campaign_vectors"], *, model: str, dimension: int, fingerprint: str, revision: int = 0
 ) -> str:
     """The physical name of a collection: what it holds, the model's last name, the dimension, what else tells two apart."""
     slug = re.sub(r"[^a-z0-9]+", "_", model.rstrip("/").rsplit("/", 1)[-1].lower()).strip("_")[:100] or "model"
@@ -188,8 +190,10 @@ class Vectors:
         with translated("milvus", MILVUS_ERRORS):
             self._client.get_server_version(timeout=self._timeout_s)
 
-    def prepare(self, *, messages: str, users: str, dimension: int) -> None:
+    def prepare(self, *, messages: str, users: str, campaigns: str, dimension: int) -> None:
         """Creates what is missing, gives it the index of the settings, and brings it into memory. Idempotent.
+
+        The campaigns' collection is read by id and never searched: it has the plainest index.
 
         Raises:
             ContractBroken: the state is of another schema version, or a collection of another dimension.
@@ -206,6 +210,7 @@ class Vectors:
             said = {"user_id": (DataType.VARCHAR, {"max_length": ID_LENGTH}), "timestamp": (DataType.INT64, {})}
             self._open(messages, said, dimension=dimension, index=wanted)
             self._open(users, {}, dimension=dimension, index=wanted)
+            self._open(campaigns, {}, dimension=dimension, index=("FLAT", {}))
 
     def _open(self, name: str, fields: Fields, *, dimension: int, index: tuple[str, Mapping[str, int]]) -> None:
         indexes = MilvusClient.prepare_index_params()
@@ -271,7 +276,7 @@ class Vectors:
         """The names of all collections of vectors, old ones too, sorted."""
         with translated("milvus", MILVUS_ERRORS):
             names = self._client.list_collections(timeout=self._timeout_s)
-        return sorted(name for name in names if name.startswith(("message_vectors", "user_vectors")))
+        return sorted(name for name in names if name.startswith(KINDS))
 
     def drop(self, name: str) -> None:
         """Removes a collection with everything in it; nothing happens where it is not there."""
@@ -288,7 +293,9 @@ class Vectors:
         return self._found(name, "")
 
     def ids_of(self, name: str, user_id: str) -> list[str]:
-        """The ids of one customer's rows, in no order."""
+        """The ids of one customer's rows, in no order; none where the rows are campaigns'."""
+        if key_field(name) == KEYS["campaign_vectors"]:
+            return []
         return list(self._found(name, f'user_id == "{checked_ids([user_id])[0]}"'))
 
     def _found(self, name: str, condition: str) -> Iterator[str]:
@@ -324,7 +331,14 @@ class Vectors:
 
     def upsert_users(self, name: str, vectors: Mapping[str, Vector]) -> None:
         """Writes these customers' vectors (float32, (dimension,), of length 1) over the ones they had. Idempotent."""
-        self._upsert(name, [{"user_id": user_id, "vector": checked_vector(vector)} for user_id, vector in vectors.items()])
+        self._upsert_by_id(name, vectors)
+
+    def upsert_campaigns(self, name: str, vectors: Mapping[str, Vector]) -> None:
+        """Writes the vectors of these campaigns' own texts (float32, (dimension,), of length 1) over the ones they had. Idempotent."""
+        self._upsert_by_id(name, vectors)
+
+    def _upsert_by_id(self, name: str, vectors: Mapping[str, Vector]) -> None:
+        self._upsert(name, [{key_field(name): id_, "vector": checked_vector(vector)} for id_, vector in vectors.items()])
 
     def _upsert(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         key = key_field(name)
@@ -371,7 +385,8 @@ class Vectors:
 class VectorsReader:
     """The reading side, for one event loop. Connects on first use; every call ends within `read_timeout_s`, connecting included.
 
-    After a restart of the server it connects again and loads what it needs by itself.
+    After a restart of the server it connects again and loads what it needs by itself. A server that does not answer is left
+    alone for a moment, and its readers are told at once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -379,6 +394,7 @@ class VectorsReader:
         self._timeout_s = settings.read_timeout_s
         self._client: AsyncMilvusClient | None = None
         self._connecting = asyncio.Lock()
+        self._breaker = Breaker("milvus")
 
     async def close(self) -> None:
         """Closes the connection, if there is one."""
@@ -392,26 +408,46 @@ class VectorsReader:
 
     async def user_vector(self, name: str, user_id: str) -> Vector | None:
         """One customer's vector, float32, (dimension,); None for a customer who said nothing."""
-        ids = checked_ids([user_id])
-        rows = await self._ask(lambda client: client.get(name, ids, output_fields=["vector"], timeout=self._timeout_s), loads=name)
-        return np.asarray(rows[0]["vector"], np.float32) if rows else None
+        return (await self.user_vectors(name, [user_id])).get(user_id)
+
+    async def user_vectors(self, name: str, user_ids: Sequence[str]) -> dict[str, Vector]:
+        """The vectors of these customers, float32, (dimension,); who said nothing is left out."""
+        ids, fields = checked_ids(user_ids), ["user_id", "vector"]
+        rows = await self._ask(lambda client: client.get(name, ids, output_fields=fields, timeout=self._timeout_s), loads=name)
+        return {row["user_id"]: np.asarray(row["vector"], np.float32) for row in rows}
+
+    async def campaign_vectors(self, name: str, campaign_ids: Iterable[str]) -> dict[str, Vector]:
+        """The vectors of these campaigns' own texts, float32, (dimension,), of length 1; campaigns without one are left out.
+
+        Read in pages, each within `read_timeout_s`.
+        """
+        ids, found = checked_ids(campaign_ids), dict[str, Vector]()
+        for start in range(0, len(ids), IDS_PER_CALL):
+            page = ids[start : start + IDS_PER_CALL]
+            rows = await self._ask(partial(_fetched, name=name, ids=page, timeout_s=self._timeout_s), loads=name)
+            found |= {row["campaign_id"]: np.asarray(row["vector"], np.float32) for row in rows}
+        return found
 
     async def similar_users(self, name: str, vector: Vector, *, limit: int) -> list[Neighbour]:
         """The `limit` customers whose vectors are nearest by cosine, the most alike first; the one asked about is among them."""
+        [found] = await self.similar_to_each(name, [vector], limit=limit)
+        return found
+
+    async def similar_to_each(self, name: str, vectors: Sequence[Vector], *, limit: int) -> list[list[Neighbour]]:
+        """What `similar_users` gives for each of these vectors, in their order, in one search."""
         options = {
-            "data": [checked_vector(vector)],
+            "data": [checked_vector(vector) for vector in vectors],
             "anns_field": "vector",
             "search_params": {"metric_type": METRIC, "params": self._settings.vector_search_params},
             "limit": limit,
             "output_fields": ["user_id"],
             "timeout": self._timeout_s,
         }
-        [hits] = await self._ask(lambda client: client.search(name, **options), loads=name)
-        found = (Neighbour(user_id=hit["entity"]["user_id"], similarity=float(hit["distance"])) for hit in hits)
-        return sorted(found, key=lambda neighbour: (-neighbour.similarity, neighbour.user_id))
+        found = await self._ask(lambda client: client.search(name, **options), loads=name)
+        return [_nearest_first(hits) for hits in found]
 
     async def _ask(self, call: Callable[[AsyncMilvusClient], Awaitable[Any]], *, loads: str | None = None) -> Any:
-        with translated("milvus", MILVUS_ERRORS):
+        with self._breaker, translated("milvus", MILVUS_ERRORS):
             async with asyncio.timeout(self._timeout_s):
                 client = await self._connected()
                 try:
@@ -426,3 +462,12 @@ class VectorsReader:
             if self._client is None:
                 self._client = await AsyncMilvusClient(**connection(self._settings), timeout=self._timeout_s).__aenter__()
         return self._client
+
+
+async def _fetched(client: AsyncMilvusClient, *, name: str, ids: list[str], timeout_s: float) -> Any:
+    return await client.get(name, ids, output_fields=[key_field(name), "vector"], timeout=timeout_s)
+
+
+def _nearest_first(hits: Iterable[Any]) -> list[Neighbour]:
+    found = (Neighbour(user_id=hit["entity"]["user_id"], similarity=float(hit["distance"])) for hit in hits)
+    return sorted(found, key=lambda neighbour: (-neighbour.similarity, neighbour.user_id))

@@ -42,6 +42,7 @@ def environment(engines: RunningEngines, tmp_path: Path) -> Iterator[dict[str, s
         "CAMPAIGNS_MONGO_DATABASE": f"test_{uuid4().hex[:12]}",
         "CAMPAIGNS_SQL_URL": f"sqlite:///{tmp_path / 'metrics.sqlite3'}",
         "CAMPAIGNS_INBOX_DIR": str(tmp_path / "inbox"),
+        "CAMPAIGNS_QUALITY_DIR": str(tmp_path / "quality"),
         "CAMPAIGNS_READ_TIMEOUT_S": "5",
         "CAMPAIGNS_CACHE_TIMEOUT_S": "2",
         "CAMPAIGNS_ANSWER_TIMEOUT_S": "8",

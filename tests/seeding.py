@@ -22,7 +22,7 @@ from stores.vectors import Vectors
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NOW_MS = epoch_ms(NOW)
 DAY_MS = 86_400_000
-MESSAGES, USERS = "message_vectors_tiny_4_t", "user_vectors_tiny_4_t"
+MESSAGES, USERS, TEXTS = "message_vectors_tiny_4_t", "user_vectors_tiny_4_t", "campaign_vectors_tiny_4_t"
 
 CAMPAIGNS = [
     Campaign(campaign_id="c_101", name="Trail Days", category="outdoor"),
@@ -66,9 +66,10 @@ def seed(settings: Settings, said: Iterable[Record], *, campaigns: Iterable[Camp
     of_user = {user_id: [each for each in held if each.user_id == user_id] for user_id in {each.user_id for each in held}}
 
     vectors = Vectors(settings)
-    vectors.prepare(messages=MESSAGES, users=USERS, dimension=4)
+    vectors.prepare(messages=MESSAGES, users=USERS, campaigns=TEXTS, dimension=4)
     vectors.upsert_users(USERS, {user_id: vector_of(user_id) for user_id in of_user})
     vectors.settle(USERS)
+    vectors.upsert_campaigns(TEXTS, {each.campaign_id: text_vector_of(each) for each in campaigns})
     vectors.close()
 
     graph = Graph(settings)
@@ -93,6 +94,12 @@ def vector_of(user_id: str) -> np.ndarray:
     return user_vector(ahead, np.array([NOW_MS]), 30.0)
 
 
+def text_vector_of(campaign: Campaign) -> np.ndarray:
+    """A campaign of hikers, of sailors, or of neither, each a direction of its own."""
+    axis = {"outdoor": 0, "sea": 2}.get(campaign.category or "", 1)
+    return np.eye(4, dtype=np.float32)[axis]
+
+
 def event_row(record: Record, weights: EngagementWeights) -> EventRow:
     return EventRow(
         key=record.key,
@@ -110,7 +117,14 @@ def event_row(record: Record, weights: EngagementWeights) -> EventRow:
 def release(settings: Settings, number: int, *, publish: bool = True) -> Release:
     """Makes this the current release, in MongoDB and, unless told otherwise, in Redis."""
     made = Release(
-        number=number, digest=f"d{number}", message_vectors=MESSAGES, user_vectors=USERS, model="tiny", dimension=4, sequence=number
+        number=number,
+        digest=f"d{number}",
+        message_vectors=MESSAGES,
+        user_vectors=USERS,
+        campaign_vectors=TEXTS,
+        model="tiny",
+        dimension=4,
+        sequence=number,
     )
     documents = Documents(settings)
     documents.prepare()

@@ -1,4 +1,4 @@
-"""embeddings: what customers said → one vector per distinct text, kept in MongoDB by content."""
+"""embeddings: what customers said, and campaigns' own texts → one vector per distinct text, kept in MongoDB by content."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,11 +8,12 @@ import numpy as np
 from platform_assets.automation import on_new_data
 from platform_assets.reconcile import Reconciliation, reconcile, reflected, version_of
 from platform_assets.resources import RETRY, Stores, surfaced
+from ranking.words import campaign_text
 from stores.ledger import Change, Extent
-from stores.records import Record
+from stores.records import Campaign, Record
 from stores.sql import chunks
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 BATCH_ROWS = 2000  # the model library sorts a call's texts by length: small calls would pad short texts to long ones
 NORM_TOLERANCE = 1e-3
 
@@ -38,7 +39,7 @@ class EmbeddingsMirror:
         return iter(())
 
     def apply(self, changes: Sequence[Change]) -> set[str]:
-        texts = spoken(self._stores, [change.id for change in changes if change.content_hash is not None])
+        texts = texts_of(self._stores, [change.id for change in changes if change.content_hash is not None])
         keys = {self._stores.embedder.key(text): text for text in texts.values()}
         known = set() if self._anew else self._stores.documents.known_embeddings(keys)
         missing = {key: text for key, text in keys.items() if key not in known}
@@ -62,7 +63,7 @@ class EmbeddingsMirror:
     automation_condition=on_new_data(),
 )
 def embeddings(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
-    """One vector per distinct text that a customer said, by the model that the settings name.
+    """One vector per distinct text that a customer said or that tells of a campaign, by the model that the settings name.
 
     A text is embedded once, whoever says it and however often; what agents say is kept in raw_docs but not embedded.
     A rebuild embeds every text again and puts each vector in place of the one before.
@@ -87,12 +88,12 @@ def embeddings(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Store
 
 
 @dg.asset_check(asset=embeddings, blocking=True)
-def every_spoken_text_has_a_sound_vector(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
+def every_text_has_a_sound_vector(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
     """Each text has a vector of the right dimension, finite and of length 1: what this run wrote, or all when run alone."""
     with surfaced():
         plan, faults, looked_at = plan_of(stores), [], 0
         for ids in chunks(ids_to_check(stores, plan.target), BATCH_ROWS):
-            texts = spoken(stores, ids)
+            texts = texts_of(stores, ids)
             vectors = stores.documents.embeddings({stores.embedder.key(text) for text in texts.values()})
             faults += [key for key, text in texts.items() if not sound(vectors.get(stores.embedder.key(text)), stores.embedder.dimension)]
             looked_at += len(texts)
@@ -112,10 +113,16 @@ def plan_of(stores: Stores) -> Reconciliation:
     )
 
 
-def spoken(stores: Stores, ids: Sequence[str]) -> dict[str, str]:
-    """The customers' own words among these entries, by id."""
-    entries = stores.documents.get(ids)
-    return {key: entry.message or "" for key, entry in entries.items() if isinstance(entry, Record) and entry.speaks}
+def texts_of(stores: Stores, ids: Sequence[str]) -> dict[str, str]:
+    """What is embedded of these entries, by id: a customer's own words, and a campaign's own text."""
+    return {key: text for key, entry in stores.documents.get(ids).items() if (text := text_of(entry)) is not None}
+
+
+def text_of(entry: Record | Campaign) -> str | None:
+    """What is embedded of an entry; None for a record that is not a customer's own words."""
+    if isinstance(entry, Campaign):
+        return campaign_text(entry)
+    return entry.message if entry.speaks else None
 
 
 def ids_to_check(stores: Stores, ledger: str) -> Sequence[str]:

@@ -72,9 +72,10 @@ class GraphMirror:
 def graph(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
     """Customers, campaigns and intents with the ties between them.
 
-    A customer ENGAGED_WITH, was SHOWN, DISMISSED or CONVERTED on a campaign and EXPRESSED an intent; a campaign ATTRACTS
-    an intent as strongly as the number of its customers who expressed it. A rebuild compares every customer and campaign
-    with what is stored and mends it in place, so that nothing is missing meanwhile.
+    A customer ENGAGED_WITH, was SHOWN, DISMISSED or CONVERTED on a campaign and EXPRESSED an intent, and keeps the words that
+    they said most and the channels that they engaged by. A campaign ATTRACTS an intent as strongly as the number of its
+    customers who expressed it. A rebuild compares every customer and campaign with what is stored and mends it in place, so
+    that nothing is missing meanwhile.
     """
     with surfaced():
         plan, delta, anew = plan_of(stores), [], "graph" in stores.rebuild.assets

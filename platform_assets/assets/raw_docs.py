@@ -1,7 +1,7 @@
-"""raw_docs: files of the inbox → records and campaigns in MongoDB, every record accounted for."""
+"""raw_docs: files of the inbox and events posted to the API → records and campaigns in MongoDB, every record accounted for."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +14,10 @@ from platform_assets.reconcile import Reconciliation, ensure_trust, renew_stamp,
 from platform_assets.resources import RETRY, Stores, surfaced
 from stores.documents import Held, Stored
 from stores.intake import decode_file, file_digest, pending
+from stores.json_lines import decoded
 from stores.ledger import Change, Extent
+from stores.posted import NAME as INTAKE
+from stores.posted import digest_of
 from stores.records import Campaign, Decoded, FileReport, Record, Rejected, Tombstone, content_hash
 from stores.sql import chunks
 from stores.suppression import Suppression
@@ -55,7 +58,7 @@ class RawDocs:
 
 
 class FileTaken(Struct, frozen=True):
-    """One file of the inbox, taken in full."""
+    """One file of the inbox, or what was posted, taken in full."""
 
     report: FileReport
     seconds: float
@@ -70,24 +73,29 @@ class FileTaken(Struct, frozen=True):
     retry_policy=RETRY,
 )
 def raw_docs(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult:
-    """Customers' conversations and the campaigns, one document each, from the files of the inbox.
+    """Customers' conversations and the campaigns, one document each, from what was posted and the files of the inbox.
 
-    Every file is taken once, in name order; it leaves the inbox when each of its records is stored, deleted or in
-    quarantine. The same message_id again replaces the record if its content differs. Before any file is taken, the records of
-    customers who asked to be forgotten are removed; what comes of them later is counted as suppressed, and not kept.
+    What was posted is taken first, as one file more. Every file is taken once, in name order; it leaves the inbox when each
+    of its records is stored, deleted or in quarantine. The same message_id again replaces the record if its content differs.
+    Before anything is taken, the records of customers who asked to be forgotten are removed; what comes of them later is
+    counted as suppressed, and not kept.
     """
     with surfaced():
         plan, mirror = plan_of(stores), RawDocs(stores)
         recovered = ensure_trust(stores.ledger, mirror, plan)
         mirror.recover()
-        waiting = pending(Path(stores.settings.inbox_dir)) if context.run.job_name != FORGET else []
+        takes = context.run.job_name != FORGET
+        waiting = pending(Path(stores.settings.inbox_dir)) if takes else []
+        posted = stores.documents.intake.waiting(before_ns=time.time_ns()) if takes else []
         requests = erasing.requests(stores, restored=bool(recovered))
         suppression = stores.documents.erasures.suppression(stores.settings.erasure_key)
-        if waiting or requests:
+        if waiting or posted or requests:
             renew_stamp(stores.ledger, mirror, plan)
         for request in requests:
             erasing.begin(stores, request)
-        taken = [take(stores, path, suppression, run_id=context.run.run_id, log=context.log.info) for path in waiting]
+        told = {"run_id": context.run.run_id, "log": context.log.info}
+        taken = [take_posted(stores, posted, suppression, **told)] if posted else []
+        taken += [take(stores, path, suppression, **told) for path in waiting]
         digest, extent = stores.ledger.digest(LEDGER), stores.ledger.extent(LEDGER)
     reports = [each.report for each in taken if each is not None]
     totals = {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
@@ -139,17 +147,40 @@ def take(stores: Stores, path: Path, suppression: Suppression, *, run_id: str, l
         path.unlink()
         return None
     report = FileReport(name=path.name, sha256=digest, sequence=stores.documents.next_sequence(), run_id=run_id)
-    decoded = enumerate(decode_file(path, max_record_bytes=stores.settings.max_record_bytes), start=1)
-    for batch in chunks(decoded, stores.settings.batch_rows):
-        report = take_batch(stores, report, batch, suppression)
-    stores.ledger.settle(LEDGER)
+    report = take_all(stores, report, decode_file(path, max_record_bytes=stores.settings.max_record_bytes), suppression)
     stores.documents.quarantine.replayed(path.name)
-    report = msgspec.structs.replace(report, taken_at_ms=time.time_ns() // 1_000_000)
     stores.documents.put_file(report)
     path.unlink()
+    return timed(report, began, log)
+
+
+def take_posted(stores: Stores, keys: Sequence[str], suppression: Suppression, *, run_id: str, log) -> FileTaken:
+    """Takes the events of these postings like the lines of one file. They stay in the intake, noted as recorded, until a
+    release reflects them: answers honour them meanwhile. Cut off before that, they are taken again and are unchanged.
+
+    It goes before the files that wait: cut off and done again, it then overwrites nothing that came later.
+    """
+    began, intake = time.monotonic(), stores.documents.intake
+    report = FileReport(name=INTAKE, sha256=digest_of(keys), sequence=stores.documents.next_sequence(), run_id=run_id)
+    events = (event for posting in intake.get(keys) for event in posting.events)
+    report = take_all(stores, report, (decoded(line, event.encode()) for line, event in enumerate(events, start=1)), suppression)
+    stores.documents.put_file(report)
+    intake.recorded(keys, report.sequence)
+    return timed(report, began, log)
+
+
+def timed(report: FileReport, began: float, log) -> FileTaken:
     seconds = time.monotonic() - began
-    log("%s: %s in %.2f s", path.name, ", ".join(f"{name} {getattr(report, name)}" for name in COUNTS), seconds)
+    log("%s: %s in %.2f s", report.name, ", ".join(f"{name} {getattr(report, name)}" for name in COUNTS), seconds)
     return FileTaken(report, seconds)
+
+
+def take_all(stores: Stores, report: FileReport, entries: Iterable[Decoded], suppression: Suppression) -> FileReport:
+    """Stores the entries, counted from line 1, and returns the report with all of them counted."""
+    for batch in chunks(enumerate(entries, start=1), stores.settings.batch_rows):
+        report = take_batch(stores, report, batch, suppression)
+    stores.ledger.settle(LEDGER)
+    return msgspec.structs.replace(report, taken_at_ms=time.time_ns() // 1_000_000)
 
 
 def take_batch(stores: Stores, report: FileReport, batch: Sequence[tuple[int, Decoded]], suppression: Suppression) -> FileReport:

@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 
+from platform_assets.assets.vectors import counts_of
 from platform_assets.automation import on_new_data
 from platform_assets.rebuilding import NAMES, RELEASES_KEPT
 from platform_assets.reconcile import version_of
@@ -16,7 +17,7 @@ CODE_VERSION = "1"
 
 
 @dg.asset(
-    deps=["vectors", "graph", "metrics"],
+    deps=["vectors", "graph", "metrics", "ranking_model", "ranking_quality"],
     group_name="serving",
     kinds={"mongodb", "redis"},
     owners=["team:data-platform"],
@@ -30,7 +31,8 @@ def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
 
     The same data, code and settings in the same stores give no new release, unless a rebuild was asked for. A store that was
     lost and filled again gives one: answers made while it was empty must not live on. Publishing is the last thing a
-    refresh does, so one that fails publishes nothing and answers stay tied to the release before. What neither this
+    refresh does, so one that fails publishes nothing and answers stay tied to the release before. Posted events that it reflects
+    leave the intake. What neither this
     release nor its predecessor needs in Milvus, such as the rest of a rebuild that was cut off, is dropped afterwards.
     """
     with surfaced():
@@ -44,6 +46,7 @@ def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
         if (sequence := latest_sequence(stores)) != stores.documents.confirmed():
             stores.documents.confirm(sequence)
         stores.cache.publish(current)
+        stores.documents.intake.settle(sequence)
         retired = retire(stores)
     context.log.info("release %d %s", current.number, "stands: nothing changed" if unchanged else "is published")
     return dg.MaterializeResult(
@@ -52,6 +55,7 @@ def release(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
             "number": current.number,
             "outcome": "nothing changed" if unchanged else "a new release",
             "model": current.model,
+            "ranking_model": current.ranking_model,
             "retired_collections": len(retired),
             "rows": dg.MetadataValue.json(current.rows),
             "published": dg.MetadataValue.timestamp(current.released_at_ms / 1000),
@@ -71,11 +75,12 @@ def the_published_release_is_the_latest(stores: dg.ResourceParam[Stores]) -> dg.
 
 
 def digest_of(stores: Stores) -> str:
-    """A digest over everything an answer depends on: the entries, each store's code and settings, the collections."""
+    """A digest over everything an answer depends on: the entries, each store's code and settings, the collections, the ranking model."""
     ledgers = ("raw_docs", stores.embeddings_ledger, stores.collections.ledger, "graph", "metrics")
     versions = [(name, head.version if (head := stores.ledger.head(name)) else "") for name in ledgers]
-    settings = (stores.settings.neighbours, stores.settings.fusion_k, stores.settings.rate_prior_exposures)
-    return f"{stores.ledger.digest('raw_docs')}-{version_of(CODE_VERSION, versions, settings)}"
+    fit = stores.documents.models.fit()
+    ranking = (fit.model if fit else "", stores.settings.neighbours, stores.tuning)
+    return f"{stores.ledger.digest('raw_docs')}-{version_of(CODE_VERSION, versions, ranking)}"
 
 
 def stamps_of(stores: Stores) -> dict[str, str]:
@@ -94,21 +99,23 @@ def new_release(stores: Stores, latest: Release | None, digest: str, stamps: dic
             "milvus", f"{stores.collections.messages} does not reflect the records: launch the refresh or the rebuild again"
         )
     counts, figures = stores.documents.counts("raw_docs", "campaigns"), stores.metrics.counts()
-    extent = stores.ledger.extent(stores.collections.ledger)
+    fit, judged = stores.documents.models.fit(), stores.documents.models.judgement()
     return Release(
         number=latest.number + 1 if latest else 1,
         digest=digest,
         stamps=stamps,
         message_vectors=stores.collections.messages,
         user_vectors=stores.collections.users,
+        campaign_vectors=stores.collections.campaigns,
+        ranking_model=fit.model if fit else "",
+        quality=judged.quality if judged else {},
         model=stores.settings.embedding_model,
         dimension=stores.embedder.dimension,
         sequence=latest_sequence(stores),
         rows={
             "records": counts["raw_docs"],
             "campaigns": counts["campaigns"],
-            "message_vectors": extent.held,
-            "user_vectors": extent.owners,
+            **counts_of(stores),
             "graph_customers": stores.graph.counts()["User"],
             "metrics_events": figures["events"],
         },
@@ -125,7 +132,9 @@ def latest_sequence(stores: Stores) -> int:
 
 
 def retire(stores: Stores) -> list[str]:
-    """Drops the collections that nobody needs any more, with their ledgers."""
+    """Drops the collections that nobody needs any more, with their ledgers, and the ranking models."""
+    fit, kept = stores.documents.models.fit(), stores.documents.releases(RELEASES_KEPT)
+    stores.documents.models.keep({fit.model if fit else ""}.union(each.ranking_model for each in kept))
     retired = abandoned(stores)
     for name in retired:
         stores.vectors.drop(name)
@@ -139,6 +148,6 @@ def abandoned(stores: Stores) -> list[str]:
 
     One run writes at a time, so what no release names and this run does not write was left by one that was cut off.
     """
-    needed = {name for each in stores.documents.releases(RELEASES_KEPT) for name in (each.message_vectors, each.user_vectors)}
+    needed = {name for each in stores.documents.releases(RELEASES_KEPT) for name in each.collections}
     ledgers = {name for name in stores.ledger.stores() if name.startswith(NAMES)}
-    return sorted(ledgers.union(stores.vectors_as_found.collections()) - needed - {stores.collections.messages, stores.collections.users})
+    return sorted(ledgers.union(stores.vectors_as_found.collections()) - needed - stores.collections.names)

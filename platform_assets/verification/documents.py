@@ -42,7 +42,7 @@ def fault(entry: Entry, stored: Record | Campaign | None, held: Held | None) -> 
 
 
 def embedded(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
-    """Everything that a customer said has a vector of the right dimension, finite and of length 1."""
+    """Everything that a customer said, and every campaign's text, has a vector of the right dimension, finite and of length 1."""
     plan = embeddings.plan_of(stores)
     yield from ledger_differences(stores, "embeddings", plan, stamp=stores.documents.stamp(plan.target))
     for batch in chunks(stores.ledger.entries(raw_docs.LEDGER), BATCH_ROWS):
@@ -50,14 +50,14 @@ def embedded(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
 
 
 def unsound(stores: Stores, batch: Sequence[Entry], counts: Counter[str]) -> Iterator[Difference]:
-    """The messages of a batch whose text has no sound vector."""
-    texts = embeddings.spoken(stores, [entry.id for entry in batch])
-    keys = {message_id: stores.embedder.key(text) for message_id, text in texts.items()}
+    """The messages and campaigns of a batch whose text has no sound vector."""
+    texts = embeddings.texts_of(stores, [entry.id for entry in batch])
+    keys = {entry_id: stores.embedder.key(text) for entry_id, text in texts.items()}
     vectors = stores.documents.embeddings(set(keys.values()))
-    counts["messages"] += len(keys)
-    for message_id, key in keys.items():
+    counts["texts"] += len(keys)
+    for entry_id, key in keys.items():
         if key not in vectors:
-            yield Difference(store="embeddings", kind="missing", id=message_id, detail="its text has no vector")
+            yield Difference(store="embeddings", kind="missing", id=entry_id, detail="its text has no vector")
         elif not embeddings.sound(vectors[key], stores.embedder.dimension):
             detail = "its vector is not finite, not of length 1 or not of the model's dimension"
-            yield Difference(store="embeddings", kind="differs", id=message_id, detail=detail)
+            yield Difference(store="embeddings", kind="differs", id=entry_id, detail=detail)

@@ -68,11 +68,12 @@ def neo4j(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
 
 
 def customer_fault(wanted: CustomerTies, stored: CustomerTies | None) -> str | None:
-    """What of a customer's ties, profile and mailings is not as in the records, or None."""
+    """What of a customer is not as the records say, or None."""
     if stored is None:
         return "there is no node for this customer"
     wrong = [relationship for field, (relationship, _) in TIES.items() if getattr(wanted, field) != getattr(stored, field)]
     wrong += [field for field in ("profile", "mailed") if getattr(wanted, field) != getattr(stored, field)]
+    wrong += [field for field in ("words", "channels") if list(getattr(wanted, field).items()) != list(getattr(stored, field).items())]
     return f"{', '.join(wrong)}: not as the records say" if wrong else None
 
 

@@ -10,8 +10,8 @@ from platform_assets.assets.metrics import event_row, plan_of
 from platform_assets.assets.raw_docs import LEDGER as RECORDS
 from platform_assets.resources import Stores
 from platform_assets.verification.difference import Difference, ledger_differences
-from stores.evidence import CampaignFigures
-from stores.metrics import DayFigures, EventRow
+from stores.evidence import CampaignDay, CampaignFigures
+from stores.metrics import EventRow
 from stores.records import Campaign, Tally
 from stores.sql import chunks
 
@@ -113,7 +113,7 @@ def figure_differences(stores: Stores, counted: Counted) -> Iterator[Difference]
     left = dict(counted.days)
     for found in stores.metrics.days():
         counts = left.pop((found.campaign_id, found.day), None)
-        wanted_day = DayFigures(campaign_id=found.campaign_id, day=found.day, **counts) if counts else None
+        wanted_day = CampaignDay(campaign_id=found.campaign_id, day=found.day, **counts) if counts else None
         yield from _figure(f"day {found.campaign_id} {found.day}", wanted_day, found)
     for campaign_id, day in sorted(left):
         yield Difference(store="sql", kind="missing", id=f"day {campaign_id} {day}", detail="the records have events of that day")

@@ -9,7 +9,7 @@ from platform_assets.verification.difference import Difference
 
 
 def release(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
-    """MongoDB's latest release is the published one and that of these contents; its collections exist, and no needless ones."""
+    """MongoDB's latest release is the published one and that of these contents; its collections and model exist, and no needless ones."""
 
     def difference(kind: str, id_: str, detail: str) -> Difference:
         return Difference(store="release", kind=kind, id=id_, detail=detail)
@@ -27,8 +27,12 @@ def release(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
             "stale", f"release {latest.number}", "the stores hold other contents, or were made by other settings: a refresh is due"
         )
     existing = set(stores.vectors_as_found.collections())
-    for name in (latest.message_vectors, latest.user_vectors):
+    for name in latest.collections:
         if name not in existing:
             yield difference("missing", name, "readers are sent to a collection that is not there")
+    if latest.ranking_model and not stores.documents.models.has(latest.ranking_model):
+        yield difference(
+            "missing", f"ranking model {latest.ranking_model}", "readers are to rank by a model that is not kept: rebuild ranking_model"
+        )
     for name in abandoned(stores):
         yield difference("extra", name, "a run that was cut off left it behind: the next refresh drops it")

@@ -1,4 +1,4 @@
-"""Milvus against the embeddings: every message's row, and every customer's vector computed anew."""
+"""Milvus against the embeddings: every message's and every campaign's row, and every customer's vector computed anew."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from platform_assets.assets import raw_docs
-from platform_assets.assets.embeddings import sound
+from platform_assets.assets.embeddings import sound, text_of
 from platform_assets.assets.vectors import TOLERANCE, message_vector, plan_of
 from platform_assets.resources import Stores
 from platform_assets.verification.difference import Difference, ledger_differences
@@ -20,9 +20,9 @@ BATCH_ROWS = 1000
 
 
 def milvus(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
-    """The collections of these settings hold the messages and the customers that the records say, and nothing else."""
+    """The collections of these settings hold the messages, the customers and the campaigns that there are, and nothing else."""
     names, store = stores.collections, stores.vectors_as_found
-    absent = sorted({names.messages, names.users}.difference(store.collections()))
+    absent = sorted(names.names.difference(store.collections()))
     for name in absent:
         yield Difference(store="milvus", kind="missing", id=name, detail="there is no such collection: a refresh is due")
     if absent:
@@ -30,10 +30,13 @@ def milvus(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
     yield from ledger_differences(stores, "milvus", plan_of(stores), stamp=store.stamp(names.ledger))
     for users in chunks(stores.ledger.owners(raw_docs.LEDGER), CUSTOMERS):
         yield from of_customers(stores, users, counts)
+    yield from of_campaigns(stores, counts)
     if store.count(names.messages) != counts["message_vectors"]:
         yield from extra_messages(stores, counts["message_vectors"])
     if store.count(names.users) != counts["user_vectors"]:
         yield from extra_users(stores, counts["user_vectors"])
+    if store.count(names.campaigns) != counts["campaign_vectors"]:
+        yield from extra_campaigns(stores, counts["campaign_vectors"])
 
 
 def of_customers(stores: Stores, users: Sequence[str], counts: Counter[str]) -> Iterator[Difference]:
@@ -56,6 +59,21 @@ def of_customers(stores: Stores, users: Sequence[str], counts: Counter[str]) -> 
     for user_id, records in said.items():
         if fault := user_fault(stores, records, found.get(user_id), expected):
             yield Difference(store="milvus", kind="differs" if user_id in found else "missing", id=user_id, detail=fault)
+
+
+def of_campaigns(stores: Stores, counts: Counter[str]) -> Iterator[Difference]:
+    """What is wrong with the rows of the campaigns. Where an embedding itself is missing or unsound its row is not judged."""
+    for batch in chunks(stores.documents.campaigns(), BATCH_ROWS):
+        keys = {campaign.campaign_id: stores.embedder.key(text_of(campaign) or "") for campaign in batch}
+        embedded = stores.documents.embeddings(set(keys.values()))
+        found = stores.vectors_as_found.get(stores.collections.campaigns, keys)
+        counts["campaign_vectors"] += len(found)
+        for campaign_id, key in keys.items():
+            vector, wanted = found.get(campaign_id), embedded.get(key)
+            if vector is None:
+                yield Difference(store="milvus", kind="missing", id=f"c:{campaign_id}", detail="there is no row for this campaign")
+            elif wanted is not None and sound(wanted, stores.embedder.dimension) and not close(vector, wanted):
+                yield Difference(store="milvus", kind="differs", id=f"c:{campaign_id}", detail="its vector is not its embedding")
 
 
 def message_fault(record: Record, row: MessageVector | None, vector: np.ndarray | None) -> str | None:
@@ -108,3 +126,13 @@ def extra_users(stores: Stores, matched: int) -> Iterator[Difference]:
                 yield Difference(store="milvus", kind="extra", id=user_id, detail="a customer who said nothing has a vector")
     if not found:
         yield Difference(store="milvus", kind="count", id=name, detail=f"{store.count(name)} rows, for {matched} customers")
+
+
+def extra_campaigns(stores: Stores, matched: int) -> Iterator[Difference]:
+    """Vectors of campaigns that there are not; or, where there is none, that there are more rows than ids."""
+    store, name = stores.vectors_as_found, stores.collections.campaigns
+    extra = sorted(set(store.ids(name)) - {campaign.campaign_id for campaign in stores.documents.campaigns()})
+    for campaign_id in extra:
+        yield Difference(store="milvus", kind="extra", id=f"c:{campaign_id}", detail="no campaign of that id is in the catalogue")
+    if not extra:
+        yield Difference(store="milvus", kind="count", id=name, detail=f"{store.count(name)} rows, for {matched} campaigns")

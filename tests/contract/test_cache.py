@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from redis import Redis
 
 from local.engines import RunningEngines
-from stores.cache import Cache, CacheReader, CacheView, Entry
+from stores.breaker import RETRY_S
+from stores.cache import Cache, CacheReader, CacheView, Entry, answer_key
 from stores.errors import ContractBroken, Unavailable
 from stores.records import Release
 from stores.settings import BadSetting, Settings
@@ -245,6 +246,19 @@ def test_more_readers_than_connections_wait_for_their_turn(settings: Settings, c
     assert [found.release for found in asyncio.run(read_at_once())] == [7] * 300
 
 
+def test_an_entry_that_nobody_can_read_spoils_no_other_read_of_the_same_moment(settings: Settings, cache: Cache, keys: Redis) -> None:
+    cache.publish(release(7))
+    keys.set(answer_key("u_2", QUERY), "rubbish")
+
+    async def read_at_once() -> list[CacheView | BaseException]:
+        async with opened(settings) as reader:
+            return await asyncio.gather(*(reader.read(f"u_{n}", QUERY) for n in range(1, 4)), return_exceptions=True)
+
+    first, spoiled, last = asyncio.run(read_at_once())
+    assert isinstance(spoiled, ContractBroken)
+    assert [each.release for each in (first, last) if isinstance(each, CacheView)] == [7, 7]
+
+
 def test_a_server_that_is_down_is_unavailable_at_once_and_found_again(engines: RunningEngines, settings: Settings, cache: Cache) -> None:
     async def through_a_restart() -> None:
         async with opened(settings) as reader:
@@ -282,6 +296,7 @@ def test_a_server_that_is_silent_is_unavailable_in_time_and_found_again(engines:
             assert time.monotonic() - started < 1.5
             assert_unavailable_within(1.0, cache.ping)
             engines.resume("redis")
+            await asyncio.sleep(RETRY_S)
             assert not (await reader.read("u_1", QUERY)).fresh
 
     asyncio.run(through_a_pause())

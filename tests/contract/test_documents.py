@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 from local.engines import RunningEngines
 from stores.documents import Documents, DocumentsReader, Held, Quarantined, Stored
 from stores.errors import ContractBroken, NotFound, Unavailable
+from stores.models import Fit, Judgement
 from stores.records import Campaign, FileReport, Record, Rejected, Release, content_hash
 from stores.settings import BadSetting, Settings
 
@@ -72,6 +73,9 @@ RELEASE = Release(
     newest_record_ms=2**53 + 1,
     released_at_ms=1,
     run_id="r",
+    campaign_vectors="campaign_vectors_a_384_f",
+    ranking_model="0a1b",
+    quality={"ndcg@10": 0.1 + 0.2, "cases": 7},
 )
 
 
@@ -357,6 +361,36 @@ def test_a_release_is_written_once_and_never_over_another(documents: Documents) 
     assert documents.counts()["releases"] == 1
 
 
+def test_a_ranking_model_is_found_by_its_version_until_it_is_not_among_those_kept(settings: Settings, documents: Documents) -> None:
+    async def read(version: str) -> str:
+        reader = DocumentsReader(settings)
+        try:
+            return await reader.ranking_model(version)
+        finally:
+            await reader.close()
+
+    for version, body in (("rrf", "{}"), ("0a1b", '{"why": "first"}'), ("0a1b", '{"why": "żółć"}')):
+        documents.models.put(version, body)
+    assert documents.models.body("0a1b") == asyncio.run(read("0a1b")) == '{"why": "żółć"}'
+    assert (documents.models.has("0a1b"), documents.models.has("never")) == (True, False)
+    assert documents.models.keep(["0a1b", "", "never"]) == 1
+    assert documents.models.keep(["0a1b"]) == 0
+    with pytest.raises(NotFound):
+        documents.models.body("rrf")
+    with pytest.raises(NotFound):
+        asyncio.run(read("rrf"))
+
+
+def test_the_latest_fit_and_judgement_are_the_ones_that_were_set_last(documents: Documents) -> None:
+    assert (documents.models.fit(), documents.models.judgement()) == (None, None)
+    fit = Fit(model="0a1b", made_by="c", records=7, outcomes=0)
+    judged = Judgement(model="0a1b", made_by="c", records=7, outcomes=0, report='{"cases": 3}', quality={"ndcg@10": 0.1 + 0.2})
+    for records in (1, 7):
+        documents.models.set_fit(replace(fit, records=records))
+        documents.models.set_judgement(replace(judged, records=records))
+    assert (documents.models.fit(), documents.models.judgement()) == (fit, judged)
+
+
 def test_the_files_that_a_release_reflects_are_confirmed_by_number(settings: Settings, documents: Documents) -> None:
     assert documents.confirmed() == 0
     documents.confirm(3)
@@ -378,7 +412,7 @@ def test_preparing_twice_changes_nothing(documents: Documents) -> None:
     documents.put(stored(FULL_RECORD))
     documents.prepare()
     assert documents.get([FULL_RECORD.key]) == {FULL_RECORD.key: FULL_RECORD}
-    assert documents.counts() == {"raw_docs": 1, "campaigns": 0, "embeddings": 0, "files": 0, "quarantine": 0, "releases": 0}
+    assert documents.counts() == {"raw_docs": 1, "campaigns": 0, "embeddings": 0, "files": 0, "intake": 0, "quarantine": 0, "releases": 0}
 
 
 def test_a_database_of_another_schema_version_is_refused_in_one_line(documents: Documents, raw_docs: Collection) -> None:

@@ -19,7 +19,7 @@ from stores.suppression import NOBODY, mark_of
 from stores.vectors import MessageVector, Vectors
 
 KEY, OTHER_KEY = "a" * 32, "b" * 32
-MESSAGES, USERS = "message_vectors_tiny_4_t", "user_vectors_tiny_4_t"
+MESSAGES, USERS, TEXTS = "message_vectors_tiny_4_t", "user_vectors_tiny_4_t", "campaign_vectors_tiny_4_t"
 VECTOR = np.array([1, 0, 0, 0], np.float32)
 
 
@@ -70,7 +70,7 @@ def test_a_customer_who_is_being_forgotten_is_marked_until_that_is_lifted(settin
 
 def test_vectors_are_found_by_their_customer(settings: Settings) -> None:
     vectors = Vectors(settings)
-    vectors.prepare(messages=MESSAGES, users=USERS, dimension=4)
+    vectors.prepare(messages=MESSAGES, users=USERS, campaigns=TEXTS, dimension=4)
     rows = [
         MessageVector(message_id=f"m{n}", user_id=user_id, timestamp_ms=n, vector=VECTOR)
         for n, user_id in enumerate(["u_1", "u_10", "u_1"])

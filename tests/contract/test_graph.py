@@ -14,13 +14,16 @@ from msgspec.structs import replace
 from neo4j import GraphDatabase
 
 from local.engines import RunningEngines
+from stores import cypher
 from stores.errors import ContractBroken, Unavailable
-from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings
-from stores.graph import Graph, GraphReader
+from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
+from stores.graph import Graph, GraphReader, _changes
 from stores.records import Campaign, CustomerTies, Profile, Tally
 from stores.settings import Settings
 
 CAMPAIGNS = [f"c_{n:03d}" for n in range(24)]
+WORDS = ["tent", "rain", "délais", "茶", "x" * 64, "42", "null"]
+CHANNELS = ["email", "web shop", "app:push"]
 INTENTS = ["purchase", "support", "interest", "ask about: délais", "x" * 300]
 
 
@@ -51,6 +54,8 @@ def customer(draw: random.Random, user_id: str) -> CustomerTies:
         expressed=some(draw, INTENTS, 3),
         profile=profile(draw),
         mailed=tuple(sorted(draw.sample(["outdoor", "garden: été", "x" * 128], draw.randint(0, 3)))),
+        words={word: replace(said, weight=0.0) for word, said in some(draw, WORDS, 5).items()},
+        channels={channel: draw.randint(1, 9) for channel in draw.sample(CHANNELS, draw.randint(0, 3))},
     )
 
 
@@ -85,10 +90,21 @@ def asked(settings: Settings, user_id: str, neighbours: Sequence[str], *, limit:
     return asyncio.run(ask())
 
 
-def stored(settings: Settings, cypher: str) -> dict[tuple[str, ...], int]:
+def asked_together(settings: Settings, neighbours: dict[str, list[str]], *, limit: int) -> dict[str, Surroundings]:
+    async def ask() -> dict[str, Surroundings]:
+        reader = GraphReader(settings)
+        try:
+            return await reader.around_several(neighbours, limit=limit)
+        finally:
+            await reader.close()
+
+    return asyncio.run(ask())
+
+
+def stored(settings: Settings, query: str) -> dict[tuple[str, ...], int]:
     """The rows of a query, all columns but the last as key, read past our own code."""
     with GraphDatabase.driver(settings.neo4j_url, auth=(settings.neo4j_user, settings.neo4j_password)) as driver:
-        rows = driver.execute_query(cypher, database_=settings.neo4j_database).records
+        rows = driver.execute_query(query, database_=settings.neo4j_database).records
     return {tuple(row.values()[:-1]): row.values()[-1] for row in rows}
 
 
@@ -154,6 +170,8 @@ def by_hand(everyone: dict[str, CustomerTies], user_id: str, neighbours: Sequenc
         strongest(ties, limit=limit),
         strongest([row for row in pairs if row[2]], limit=limit),
         strongest([row for row in intents if row[2]], limit=limit),
+        tuple(WordTie(word, said.count, said.last_at_ms) for word, said in me.words.items()),
+        list(me.channels.items()),
     )
 
 
@@ -169,6 +187,8 @@ def as_by_hand(found: Surroundings):
         grouped((tie.user_id, tie.campaign_id, tie.weight) for tie in found.neighbours),
         grouped((tie.via, tie.campaign_id, tie.customers) for tie in found.co_engaged),
         grouped(((tie.intent, tie.expressed), tie.campaign_id, tie.customers) for tie in found.intents),
+        found.words,
+        list(found.channels.items()),
     )
 
 
@@ -287,6 +307,25 @@ def test_what_a_customer_did_counts_nowhere_but_in_its_own_ties(graph: Graph, se
     assert set(found.neighbours) == {NeighbourTie("u_2", "c_1", 4.0), NeighbourTie("u_2", "c_2", 4.0)}
     assert set(found.co_engaged) == {CoEngagement("c_2", "c_1", 1), CoEngagement("c_1", "c_2", 1)}
     assert set(found.intents) == {IntentTie(intent="purchase", campaign_id=each, expressed=1, customers=1) for each in ("c_1", "c_2")}
+
+
+def test_words_are_written_only_where_they_or_their_order_are_others(graph: Graph) -> None:
+    once, twice = (Tally(count=count, weight=0.0, last_at_ms=7) for count in (1, 2))
+    first = CustomerTies(user_id="u_1", words={"tent": twice, "rain": once}, channels={"app": 2, "web": 1})
+    rewritten = {"words": {"rain": once, "tent": twice}, "channels": {"app": 2, "web": 2}}
+    graph.put_customers([first])
+    for ties, writes in (
+        (first, False),
+        (replace(first, shown={"c_1": once}), False),
+        *((replace(first, **{field: value}), True) for field, value in rewritten.items()),
+        (CustomerTies(user_id="u_1"), True),
+    ):
+        statements = [text for text, parameters in _changes([ties], graph.ties(["u_1"])) if parameters["rows"]]
+        assert (cypher.PUT_SPOKEN in statements) == writes
+        graph.put_customers([ties])
+        found = graph.ties(["u_1"])["u_1"]
+        assert (list(found.words.items()), found.channels) == (list(ties.words.items()), ties.channels)
+        graph.put_customers([first])
 
 
 def test_a_customer_never_heard_of_is_not_known(graph: Graph, settings: Settings) -> None:
@@ -467,3 +506,25 @@ def assert_unavailable_within(seconds: float, call) -> None:
     with pytest.raises(Unavailable):
         call()
     assert time.monotonic() - started < seconds
+
+
+def in_order(found: Surroundings) -> Surroundings:
+    """The same with the parents of its parts in order, which nothing depends on."""
+    return Surroundings(
+        known=found.known,
+        own=found.own,
+        neighbours=tuple(sorted(found.neighbours, key=lambda tie: tie.user_id)),
+        co_engaged=tuple(sorted(found.co_engaged, key=lambda tie: tie.via)),
+        intents=tuple(sorted(found.intents, key=lambda tie: tie.intent)),
+    )
+
+
+@pytest.mark.parametrize("limit", [2, 1000])
+def test_what_surrounds_several_customers_is_what_surrounds_each(graph: Graph, settings: Settings, limit: int) -> None:
+    everyone = customers(12, seed=3)
+    load(graph, everyone)
+    ids = [*everyone, "u_unknown"]
+    neighbours = {user_id: [ids[(n + step) % len(ids)] for step in range(6)] for n, user_id in enumerate(ids)}
+    together = asked_together(settings, neighbours, limit=limit)
+    for user_id, near in neighbours.items():
+        assert in_order(together[user_id]) == in_order(asked(settings, user_id, near, limit=limit))

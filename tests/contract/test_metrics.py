@@ -5,14 +5,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from stores.errors import ContractBroken, Unavailable
-from stores.evidence import CampaignFigures
-from stores.metrics import EventRow, Metrics, state
-from stores.records import Campaign
-from stores.sql import writing
+from stores.evidence import CampaignDay, CampaignFigures
+from stores.metrics import EventRow, Metrics, events, state
+from stores.records import Campaign, iso
+from stores.sql import reading, writing
 
+DAY_MS = 86_400_000
 WEIGHTS = {"message": 1.0, "click": 2.0, "conversion": 5.0}
 
 
@@ -26,7 +27,7 @@ def metrics(sql_engine: Engine) -> Metrics:
 def row(key: str, user_id: str, event: str, campaign_id: str | None = None, *, at_ms: int = 0, group: str | None = None) -> EventRow:
     weight = WEIGHTS.get(event, 0.0) if campaign_id else 0.0
     return EventRow(
-        key=f"m:{key}", user_id=user_id, at_ms=at_ms, day="2026-01-01", event=event, campaign_id=campaign_id, group=group, weight=weight
+        key=f"m:{key}", user_id=user_id, at_ms=at_ms, day=iso(at_ms)[:10], event=event, campaign_id=campaign_id, group=group, weight=weight
     )
 
 
@@ -56,11 +57,36 @@ def test_figures_count_customers_once_and_events_by_kind(metrics: Metrics) -> No
     )
 
 
+def test_the_catalogue_tells_each_campaigns_days_and_the_newest_record_of_the_same_moment(metrics: Metrics, sql_engine: Engine) -> None:
+    assert (metrics.catalogue().days, metrics.catalogue().newest_ms) == ((), 0)
+    rows = [row("1", "u_1", "click", "c_1", at_ms=5), row("2", "u_2", "impression", "c_1", at_ms=DAY_MS + 5), row("3", "u_2", "mailing")]
+    put(metrics, rows)
+    found = metrics.catalogue()
+    first, second = (
+        CampaignDay(campaign_id="c_1", day="1970-01-01", clicks=1, weight=2.0),
+        CampaignDay(campaign_id="c_1", day="1970-01-02", impressions=1),
+    )
+    assert (found.days, found.newest_ms) == ((first, second), DAY_MS + 5)
+    with reading(sql_engine) as connection:
+        before = connection.scalars(select(events.c.key)).all()
+        put(metrics, [row("4", "u_1", "click", "c_2", at_ms=2 * DAY_MS)])
+        assert connection.scalars(select(events.c.key)).all() == before
+    assert metrics.catalogue().newest_ms == 2 * DAY_MS
+
+
 def test_a_mailing_of_its_group_exposes_a_campaign_whichever_came_first(metrics: Metrics) -> None:
     put(metrics, [row("1", "u_1", "mailing", group="spring")])
     put(metrics, [], catalogue=[Campaign(campaign_id="c_1", name="One", group="spring")])
     put(metrics, [row("2", "u_2", "mailing", group="spring"), row("3", "u_2", "impression", "c_1")])
     assert metrics.catalogue().figures["c_1"].exposed == 2
+
+
+def test_the_most_active_are_those_who_engaged_most_often(metrics: Metrics) -> None:
+    clicks = [("u_1", 1), ("u_2", 3), ("u_3", 2), ("u_4", 2)]
+    put(metrics, [row(f"{user_id}_{n}", user_id, "click", f"c_{n}") for user_id, times in clicks for n in range(times)])
+    put(metrics, [row("seen", "u_5", "impression", "c_1")])
+    assert metrics.most_active(3) == ["u_2", "u_3", "u_4"]
+    assert metrics.most_active(10) == ["u_2", "u_3", "u_4", "u_1"]
 
 
 def test_writing_twice_changes_nothing(metrics: Metrics) -> None:

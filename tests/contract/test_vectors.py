@@ -18,6 +18,7 @@ from stores.vectors import STATE, MessageVector, Vector, Vectors, VectorsReader,
 DIMENSION = 32
 MESSAGES = collection_name("message_vectors", model="test/model", dimension=DIMENSION, fingerprint="abc")
 USERS = collection_name("user_vectors", model="test/model", dimension=DIMENSION, fingerprint="abc")
+TEXTS = collection_name("campaign_vectors", model="test/model", dimension=DIMENSION, fingerprint="abc")
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def vectors(milvus: Settings) -> Iterator[Vectors]:
 
 def opened(settings: Settings, *, users: str = USERS, dimension: int = DIMENSION) -> Vectors:
     store = Vectors(settings)
-    store.prepare(messages=MESSAGES, users=users, dimension=dimension)
+    store.prepare(messages=MESSAGES, users=users, campaigns=TEXTS, dimension=dimension)
     return store
 
 
@@ -88,6 +89,18 @@ def test_a_message_comes_back_with_its_customer_and_its_time(vectors: Vectors) -
     assert found.keys() == {"m_1"}
     assert (found["m_1"].user_id, found["m_1"].timestamp_ms) == ("u_1", 1_700_000_000_123)
     assert_same({"m_1": found["m_1"].vector}, {"m_1": vector})
+
+
+def test_the_vectors_of_all_campaigns_are_read_at_once_and_are_no_customers(vectors: Vectors, milvus: Settings) -> None:
+    written = {f"c_{n:05d}": row for n, row in enumerate(directions(1100))}
+    vectors.upsert_campaigns(TEXTS, written)
+    vectors.upsert_campaigns(TEXTS, written)
+    [found, none] = asked(milvus, lambda r: r.campaign_vectors(TEXTS, [*written, "c_unheard"]), lambda r: r.campaign_vectors(TEXTS, []))
+    assert none == {}
+    assert_same(found, written)
+    assert vectors.ids_of(TEXTS, "c_00001") == []
+    vectors.delete(TEXTS, list(written)[1:])
+    assert list(vectors.ids(TEXTS)) == ["c_00000"]
 
 
 def test_a_written_row_is_there_for_the_next_call(vectors: Vectors, milvus: Settings) -> None:
@@ -228,7 +241,7 @@ def test_preparing_twice_keeps_what_is_there(vectors: Vectors, milvus: Settings)
     again = opened(milvus)
     assert again.count(USERS) == 10
     assert again.stamp("vectors") == "abc"
-    assert again.collections() == sorted([MESSAGES, USERS])
+    assert again.collections() == sorted([MESSAGES, USERS, TEXTS])
     again.close()
 
 
@@ -268,7 +281,7 @@ def test_another_index_in_the_settings_is_built_over_the_same_rows(vectors: Vect
 def test_a_dropped_collection_is_not_found(vectors: Vectors, milvus: Settings) -> None:
     vectors.drop(USERS)
     vectors.drop(USERS)
-    assert vectors.collections() == [MESSAGES]
+    assert vectors.collections() == sorted([MESSAGES, TEXTS])
     with pytest.raises(NotFound):
         vectors.count(USERS)
     with pytest.raises(NotFound):
@@ -305,7 +318,7 @@ def test_rows_and_stamps_outlive_a_crash_of_the_server_and_reader_and_writer_go_
     asyncio.run(through_a_crash())
     assert vectors.stamp("vectors") == "abc"
     assert_same(vectors.get(USERS, written), written)
-    vectors.prepare(messages=MESSAGES, users=USERS, dimension=DIMENSION)
+    vectors.prepare(messages=MESSAGES, users=USERS, campaigns=TEXTS, dimension=DIMENSION)
     assert vectors.count(USERS) == 100
     vectors.close()
 

@@ -16,6 +16,7 @@ import pytest
 
 from local.environment import ROOT
 from local.processes import free_port
+from stores.documents import Documents
 from stores.settings import Settings, load_settings
 from tests.e2e.dagster_ui import DAEMONS, DRY_RUN, SCHEDULE, SELECTOR, SENSOR, WORKSPACE, DagsterUI
 from tests.e2e.stack import Place, Up, wait_for
@@ -83,6 +84,31 @@ def test_a_file_that_lands_in_the_inbox_reaches_the_answers_by_itself(settings: 
     assert STRANGER not in found[0]["reason"]
     assert "c_102" not in {each["campaign_id"] for each in found}
     assert list(Path(settings.inbox_dir).iterdir()) == []
+
+
+def test_posted_events_count_at_once_and_reach_the_stores_by_themselves(settings: Settings) -> None:
+    before = answer(settings, "u_001", limit=100)
+    disliked = before.json()["recommendations"][0]["campaign_id"]
+    posted = records("u_001", {"event": "dismissal", "campaign_id": disliked})
+    said = httpx.post(f"{settings.api_url}/events", json=posted, timeout=30)
+    after = answer(settings, "u_001", limit=100)
+    assert (said.status_code, said.json()["accepted"]) == (202, 1)
+    assert disliked not in {each["campaign_id"] for each in after.json()["recommendations"]}
+    wait_for("a release with the event", lambda: int(answer(settings, "u_001").headers["x-release"]) > int(before.headers["x-release"]))
+    documents = Documents(settings)
+    wait_for("an empty intake", lambda: documents.counts("intake") == {"intake": 0})
+    documents.close()
+    assert disliked not in {each["campaign_id"] for each in answer(settings, "u_001", limit=100).json()["recommendations"]}
+
+
+def test_a_customer_is_forgotten_by_a_request_to_the_api_alone(settings: Settings) -> None:
+    asked = httpx.delete(f"{settings.api_url}/users/u_002", timeout=30)
+    assert (asked.status_code, STRANGER in answer(settings, "u_002").json()["recommendations"][0]["reason"]) == (202, True)
+    status = settings.api_url + asked.headers["Location"]
+    wait_for("the proof", lambda: httpx.get(status, timeout=30).json()["status"] == "done")
+    places = httpx.get(status, timeout=30).json()["places"]
+    assert places["mongodb raw_docs"]["found"] > 0
+    assert {place["left"] for place in places.values()} == {0}
 
 
 def test_the_ui_shows_the_asset_graph_with_green_checks(ui: DagsterUI) -> None:

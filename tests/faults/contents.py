@@ -13,9 +13,10 @@ from neo4j import GraphDatabase
 from pymilvus import MilvusClient
 from sqlalchemy import select
 
+from platform_assets.assets.embeddings import text_of
 from platform_assets.resources import Stores
 from stores import ledger, metrics
-from stores.records import Record, content_hash
+from stores.records import content_hash
 from stores.settings import Settings
 from stores.vectors import connection
 
@@ -43,7 +44,7 @@ def contents_of(settings: Settings) -> Contents:
     try:
         documents = {key: held.content_hash for key, held in stores.documents.scan()}
         entries = stores.documents.get(documents)
-        texts = {entry.message or "" for entry in entries.values() if isinstance(entry, Record) and entry.speaks}
+        texts = {text for entry in entries.values() if (text := text_of(entry)) is not None}
         vectors = stores.documents.embeddings(stores.embedder.key(text) for text in texts)
         return Contents(
             mongodb={key: (stated, content_hash(entries[key])) for key, stated in documents.items()},
@@ -73,6 +74,7 @@ def _milvus(settings: Settings, stores: Stores) -> Iterator[tuple[str, object]]:
         for kind, name, fields in (
             ("message", stores.collections.messages, ["message_id", "user_id", "timestamp", "vector"]),
             ("user", stores.collections.users, ["user_id", "vector"]),
+            ("campaign", stores.collections.campaigns, ["campaign_id", "vector"]),
         ):
             ids = sorted(stores.vectors.ids(name))
             yield f"how many {kind}", (len(ids), stores.vectors.count(name))
@@ -113,7 +115,7 @@ def _release(stores: Stores) -> dict[str, object]:
     latest = stores.documents.latest_release()
     if latest is None:
         return {"there": False}
-    said = {name: getattr(latest, name) for name in ("digest", "message_vectors", "user_vectors", "rows", "newest_record_ms")}
+    said = {name: getattr(latest, name) for name in ("digest", "collections", "rows", "newest_record_ms")}
     return said | {"published": stores.cache.published() == latest.number}
 
 

@@ -53,6 +53,7 @@ def side(name: str, engines: RunningEngines, folder: Path, timeouts: Mapping[str
         "CAMPAIGNS_MONGO_DATABASE": name,
         "CAMPAIGNS_SQL_URL": f"sqlite:///{scratch / 'metrics.sqlite3'}",
         "CAMPAIGNS_INBOX_DIR": str(scratch / "inbox"),
+        "CAMPAIGNS_QUALITY_DIR": str(scratch / "quality"),
         "CAMPAIGNS_EMBEDDING_MODEL": str(model),
         "CAMPAIGNS_BATCH_ROWS": "20",  # many batches in a small load: many places to be killed at
         "CAMPAIGNS_API_URL": f"http://127.0.0.1:{free_port()}",

@@ -67,8 +67,8 @@ def rename_a_campaign(stores: Stores) -> None:
 BROKEN: dict[Callable[[Stores], None], dg.AssetChecksDefinition] = {
     lose_a_record: raw_docs.ids_are_unique_and_all_in_the_ledger,
     miscount_a_file: raw_docs.every_record_read_is_accounted_for,
-    spoil_an_embedding: embeddings.every_spoken_text_has_a_sound_vector,
-    lose_a_vector: vectors.milvus_holds_one_vector_per_embedded_message,
+    spoil_an_embedding: embeddings.every_text_has_a_sound_vector,
+    lose_a_vector: vectors.milvus_holds_one_vector_per_text,
     swap_a_vector: vectors.vectors_in_milvus_equal_the_embeddings,
     add_a_customer_without_records: graph.nothing_in_the_graph_dangles_or_is_doubled,
     change_a_tie: graph.every_record_that_names_a_campaign_has_its_tie,

@@ -20,6 +20,7 @@ from platform_assets import erasing
 from platform_assets.definitions import definitions_on
 from platform_assets.erasing import holdings
 from platform_assets.resources import Stores, stores_at, surfaced
+from ranking.words import campaign_text
 from stores.cache import Cache, answer_key, epoch_key
 from stores.documents import Documents, Stored
 from stores.erasures import Erasure, Erasures
@@ -98,6 +99,7 @@ def test_a_forgotten_customer_is_gone_from_every_store_and_the_proof_says_so(loa
         "milvus user_vectors",
         "neo4j customers",
         "neo4j ties",
+        "neo4j words",
         "sql events",
         "sql engagement",
         "sql ledger",
@@ -145,7 +147,8 @@ def test_a_text_that_others_say_too_keeps_its_vector_and_no_other_text_does(load
     assert forget(loaded).success
     keys = set(opened(loaded).documents.embedding_keys())
     assert stores.embedder.key(str(RECORDS[0]["message"])) in keys
-    assert keys == {stores.embedder.key(str(record["message"])) for record in (RECORDS[0], RECORDS[2], RECORDS[4])}
+    said = [str(record["message"]) for record in (RECORDS[0], RECORDS[2], RECORDS[4])]
+    assert keys == {stores.embedder.key(text) for text in [*said, *map(campaign_text, stores.documents.campaigns())]}
 
 
 def test_no_later_load_brings_a_forgotten_customer_back(loaded: Settings) -> None:

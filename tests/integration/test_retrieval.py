@@ -242,6 +242,56 @@ async def test_every_response_carries_the_security_headers(seeded: Settings) -> 
         assert (await api.get("/recommendations/u_001")).headers["Cache-Control"] == "private, no-cache"
 
 
+async def test_a_client_that_has_the_answer_is_not_sent_it_again(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        computed, cached = await api.get("/recommendations/u_001"), await api.get("/recommendations/u_001")
+        tag = cached.headers["ETag"]
+        same = [await api.get("/recommendations/u_001", headers={"If-None-Match": each}) for each in (tag, f'"other", {tag[2:]}', "*")]
+        other = await api.get("/recommendations/u_001?limit=1", headers={"If-None-Match": tag})
+        release(seeded, 2)
+        after = await api.get("/recommendations/u_001", headers={"If-None-Match": tag})
+    assert computed.headers["ETag"] == tag
+    assert [(each.status_code, each.content, each.headers["ETag"], each.headers["X-Release"]) for each in same] == [
+        (304, b"", tag, "1")
+    ] * 3
+    assert (other.status_code, after.status_code, after.headers["X-Release"]) == (200, 200, "2")
+
+
+async def test_head_tells_the_headers_alone(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        await api.get("/recommendations/u_001")
+        whole, head = await api.get("/recommendations/u_001"), await api.head("/recommendations/u_001")
+    ignored = {"x-request-id"}
+    assert (head.status_code, head.content) == (200, b"")
+    assert {k: v for k, v in head.headers.items() if k not in ignored} == {k: v for k, v in whole.headers.items() if k not in ignored}
+
+
+async def test_past_the_router_and_through_it_the_answer_is_the_same(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        await api.get("/recommendations/u_001")
+        short, routed = await api.get("/recommendations/u_001?limit=10"), await api.get("/recommendations/u_001?limit=10&explain=false")
+    assert (short.status_code, short.content, short.headers["X-Cache"]) == (200, routed.content, "hit")
+    assert {k: v for k, v in short.headers.items() if k != "x-request-id"} == {
+        k: v for k, v in routed.headers.items() if k != "x-request-id"
+    }
+
+
+async def test_what_is_asked_is_counted_by_route_and_nobodys_id_is_told(seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        for path in ("/recommendations/u_001", "/recommendations/u_001", "/recommendations/u_001?limit=x", "/nowhere/u_001"):
+            await api.get(path)
+        told = (await api.get("/metrics")).text
+    lines = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+    route = "/recommendations/{user_id}"
+    assert float(lines[f'campaigns_requests_total{{method="GET",route="{route}",status="200"}}']) == 2
+    assert float(lines[f'campaigns_requests_total{{method="GET",route="{route}",status="400"}}']) == 1
+    assert float(lines['campaigns_requests_total{method="GET",route="none",status="404"}']) == 1
+    assert (float(lines['campaigns_answers_total{cache="miss"}']), float(lines['campaigns_answers_total{cache="hit"}'])) == (1, 1)
+    assert float(lines['campaigns_stage_seconds_count{stage="around",store="neo4j"}']) == 1
+    assert float(lines["campaigns_release"]) == 1
+    assert "u_001" not in told
+
+
 async def test_health_tells_of_each_store(seeded: Settings) -> None:
     async with serving(seeded) as api:
         live, ready = await api.get("/health/live"), await api.get("/health/ready")

@@ -167,13 +167,56 @@ async def test_an_answer_from_before_the_customer_was_heard_of_again_is_not_give
 
 
 @pytest.mark.parametrize("how", DOWN)
-async def test_without_mongodb_nothing_changes_while_redis_knows_the_release(engines: RunningEngines, seeded: Settings, how: str) -> None:
+async def test_without_mongodb_cached_answers_go_on_and_computed_ones_say_so(engines: RunningEngines, seeded: Settings, how: str) -> None:
     async with serving(seeded) as api:
-        await asked(api)
+        whole = await asked(api)
+        other = await asked(api, "/recommendations/u_002?limit=9")
         getattr(engines, how)("mongodb")
         cached, computed = await asked(api), await asked(api, "/recommendations/u_002")
-    assert (cached.headers["X-Cache"], computed.headers["X-Cache"]) == ("hit", "miss")
-    assert "X-Degraded" not in computed.headers
+        engines.restore()
+        after = await back_in_service(api, "/recommendations/u_002?limit=8")
+    assert (cached.headers["X-Cache"], ids(cached)) == ("hit", ids(whole))
+    assert (computed.status_code, computed.headers["X-Cache"], computed.headers["X-Degraded"]) == (200, "miss", "mongodb")
+    assert computed.json() == other.json()
+    assert "X-Degraded" not in after.headers
+
+
+def event(user_id: str, kind: str, campaign_id: str) -> list[dict[str, str]]:
+    return [{"user_id": user_id, "event": kind, "campaign_id": campaign_id, "timestamp": "2026-05-31T12:00:00Z"}]
+
+
+@pytest.mark.parametrize("how", DOWN)
+async def test_without_mongodb_nobody_is_answered_past_what_they_said_last(engines: RunningEngines, seeded: Settings, how: str) -> None:
+    async with serving(seeded) as api:
+        before = await asked(api)
+        await api.post("/events", json=event("u_001", "dismissal", "c_101"))
+        await asked(api, "/recommendations/u_001?limit=5")
+        getattr(engines, how)("mongodb")
+        kept, unknown = await asked(api, "/recommendations/u_001?limit=5"), await asked(api)
+        refused = await api.post("/events", json=event("u_002", "dismissal", "c_101"))
+        engines.restore()
+        after = await back_in_service(api)
+    assert "c_101" in ids(before)
+    assert (kept.headers["X-Cache"], ids(kept).count("c_101")) == ("hit", 0)
+    assert (unknown.status_code, unknown.json()["store"], int(unknown.headers["Retry-After"]) > 0) == (503, "mongodb", True)
+    assert (refused.status_code, refused.json()["store"], int(refused.headers["Retry-After"]) > 0) == (503, "mongodb", True)
+    assert (after.status_code, ids(after).count("c_101")) == (200, 0)
+
+
+@pytest.mark.parametrize("how", DOWN)
+async def test_an_event_that_redis_could_not_be_told_of_is_honoured_before_and_after_it_is_back(
+    engines: RunningEngines, seeded: Settings, how: str
+) -> None:
+    async with serving(seeded) as api:
+        before = [await asked(api) for _ in range(2)]
+        getattr(engines, how)("redis")
+        said = await api.post("/events", json=event("u_001", "dismissal", "c_101"))
+        meanwhile = await asked(api)
+        engines.restore()
+        after = [await back_in_service(api) for _ in range(2)]
+    assert (before[1].headers["X-Cache"], ids(before[1]).count("c_101")) == ("hit", 1)
+    assert (said.status_code, said.headers["X-Degraded"]) == (202, "redis")
+    assert (meanwhile.headers["X-Cache"], [ids(answer).count("c_101") for answer in (meanwhile, *after)]) == ("bypass", [0, 0, 0])
 
 
 async def test_without_mongodb_the_release_in_memory_goes_on_being_served(engines: RunningEngines, seeded: Settings) -> None:
@@ -249,3 +292,26 @@ async def test_the_app_starts_and_tells_how_it_is_while_every_store_hangs(engine
     assert (live.status_code, ready.status_code, ready.json()["release"]) == (200, 503, None)
     assert (answer.status_code, answer.json()["store"]) == (503, "mongodb")
     assert after.status_code == 200
+
+
+async def test_beyond_its_bound_the_api_refuses_at_once_and_gives_what_it_holds(engines: RunningEngines, seeded: Settings) -> None:
+    small = msgspec.structs.replace(seeded, max_concurrent_answers=2, max_waiting_answers=2)
+    async with serving(small) as api:
+        whole = await asked(api, "/recommendations/u_001")
+        release(small, 2)
+        await asked(api, "/recommendations/u_002")
+        engines.pause("neo4j")
+        began_s = time.monotonic()
+        holding = [asyncio.create_task(api.get(f"/recommendations/u_{n:03d}?limit=5")) for n in range(2, 6)]
+        await asyncio.sleep(0.05)
+        refused = [await api.get(f"/recommendations/u_{n:03d}?limit=5") for n in range(6, 10)]
+        stale = await api.get("/recommendations/u_001")
+        spent_s = time.monotonic() - began_s
+        await asyncio.gather(*holding)
+    assert spent_s < 0.05 + 5 * 0.05, "five answers, each in under 50 ms"
+    for answer in refused:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert "too many" in answer.json()["detail"]
+        assert int(answer.headers["Retry-After"]) > 0
+    assert (stale.status_code, stale.headers["X-Cache"], stale.headers["Cache-Control"]) == (200, "stale", "no-store")
+    assert ids(stale) == ids(whole)

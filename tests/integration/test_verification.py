@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from platform_assets.automation import VERIFICATION
 from platform_assets.definitions import definitions_on
+from platform_assets.rebuilding import NAMES
 from platform_assets.resources import Stores, stores_at
 from platform_assets.verification.comparison import DIFFERENCES_A_STORE
 from stores.documents import Stored
@@ -55,8 +56,8 @@ def test_nothing_differs_after_a_refresh(loaded: Settings) -> None:
     assert found.differences == []
     assert found.consistent
     assert found.stores["mongodb"] == {"entries": 18, "differences": 0}
-    assert found.stores["embeddings"] == {"messages": 4, "differences": 0}
-    assert found.stores["milvus"] == {"message_vectors": 4, "user_vectors": 3, "differences": 0}
+    assert found.stores["embeddings"] == {"texts": 7, "differences": 0}
+    assert found.stores["milvus"] == {"message_vectors": 4, "user_vectors": 3, "campaign_vectors": 3, "differences": 0}
     assert (found.stores["neo4j"]["customers"], found.stores["neo4j"]["campaigns"], found.stores["neo4j"]["intents"]) == (4, 4, 2)
     assert found.stores["sql"] == {"events": 15, "engagement": 8, "differences": 0}
 
@@ -134,8 +135,8 @@ def drop_the_served(stores: Stores) -> None:
 
 
 def abandon_a_collection(stores: Stores) -> None:
-    names = ("message_vectors_left_4_x_r9", "user_vectors_left_4_x_r9")
-    stores.vectors.prepare(messages=names[0], users=names[1], dimension=4)
+    names = tuple(f"{kind}_left_4_x_r9" for kind in NAMES)
+    stores.vectors.prepare(messages=names[0], users=names[1], campaigns=names[2], dimension=4)
 
 
 def ghost(user_id: str) -> EventRow:
@@ -182,6 +183,11 @@ ROUNDS: dict[str, list[Planted]] = {
         Planted(lambda s: s.vectors.upsert_users(s.collections.users, {"u_4": unit(s), "x": unit(s)}), "milvus", "extra", "u_4"),
         Planted(lambda s: s.vectors.set_stamp(s.collections.ledger, "another"), "milvus", "stamp", "*"),
     ],
+    "campaigns in Milvus": [
+        Planted(lambda s: s.vectors.delete(s.collections.campaigns, ["c_tents"]), "milvus", "missing", "c:c_tents"),
+        Planted(lambda s: s.vectors.upsert_campaigns(s.collections.campaigns, {"c_boots": unit(s)}), "milvus", "differs", "c:c_boots"),
+        Planted(lambda s: s.vectors.upsert_campaigns(s.collections.campaigns, {"ghost": unit(s)}), "milvus", "extra", "c:ghost"),
+    ],
     "customers in Neo4j": [
         Planted(lambda s: s.graph.delete_customers(["u_1"]), "neo4j", "missing", "u_1"),
         Planted(lambda s: s.graph.put_customers([CustomerTies(user_id="u_2", engaged_with={"c_boots": TALLY})]), "neo4j", "differs", "u_2"),
@@ -190,6 +196,9 @@ ROUNDS: dict[str, list[Planted]] = {
         Planted(lambda s: cypher(s, "MATCH (:User {id: 'u_1'})-[t:SHOWN]->() SET t.times = [1]"), "neo4j", "differs", "u_1"),
         Planted(lambda s: [s.graph.put_customers([CustomerTies(user_id=f"ghost{n}")]) for n in "ab"], "neo4j", "extra", "ghosta"),
         Planted(lambda s: cypher(s, "MATCH (:User {id: 'u_3'})-[t:SHOWN|DISMISSED]->() SET t.last_at = 1"), "neo4j", "differs", "u_3"),
+        Planted(
+            lambda s: cypher(s, "MATCH (u:User {id: 'u_4'}) SET u.channels = ['x'], u.channel_counts = [1]"), "neo4j", "differs", "u_4"
+        ),
     ],
     "what Neo4j knows of campaigns": [
         Planted(lambda s: s.graph.put_campaigns([Campaign(campaign_id="c_tents", name="X")]), "neo4j", "differs", "c:c_tents"),
@@ -266,6 +275,9 @@ ROUNDS: dict[str, list[Planted]] = {
     "a collection that is gone": [
         Planted(drop_the_served, "release", "missing", "*"),
         Planted(lambda s: None, "milvus", "missing", "*"),
+    ],
+    "a ranking model that is gone": [
+        Planted(lambda s: raw(s, "ranking_models").delete_many({}), "release", "missing", "ranking model rrf")
     ],
     "no release": [Planted(lambda s: raw(s, "releases").delete_many({}), "release", "missing", "latest")],
 }

@@ -21,7 +21,9 @@ EDGES = {
     "vectors": {"embeddings"},
     "graph": {"raw_docs"},
     "metrics": {"raw_docs"},
-    "release": {"vectors", "graph", "metrics"},
+    "ranking_model": {"vectors", "graph", "metrics"},
+    "ranking_quality": {"ranking_model"},
+    "release": {"vectors", "graph", "metrics", "ranking_model", "ranking_quality"},
     "erasures": {"release"},
 }
 
@@ -57,6 +59,7 @@ def test_everything_a_reader_depends_on_blocks_the_release() -> None:
     checks = {key.name: defs.resolve_asset_graph().get(key).blocking for key in GRAPH.asset_check_keys}
     assert {name for name, blocking in checks.items() if not blocking} == {
         "the_published_release_is_the_latest",
+        "what_is_served_is_better_than_popularity",
         "every_store_holds_what_the_records_say",
     }
 
@@ -67,6 +70,12 @@ def test_the_sensor_and_the_schedule_launch_the_same_job_and_are_on() -> None:
     assert inbox.job_name == nightly.job_name == "refresh"
     assert inbox.default_status == dg.DefaultSensorStatus.RUNNING
     assert nightly.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+def test_the_sensors_on_what_the_api_asks_for_are_on() -> None:
+    sensors = {each.name: each for each in defs.get_repository_def().sensor_defs}
+    assert {name: sensors[name].job_name for name in ("intake", "erasure_requests")} == {"intake": "refresh", "erasure_requests": "forget"}
+    assert {sensors[name].default_status for name in ("intake", "erasure_requests")} == {dg.DefaultSensorStatus.RUNNING}
 
 
 def test_only_the_nightly_verification_looks_through_everything() -> None:

@@ -94,3 +94,10 @@ def test_an_error_repeats_no_document_that_the_driver_was_given() -> None:
     with pytest.raises(ContractBroken) as caught, translated("mongodb", {RuntimeError: ContractBroken}):
         raise RuntimeError(told)
     assert str(caught.value) == "mongodb: RuntimeError: batch op errors occurred"
+
+
+def test_an_error_repeats_no_key_of_a_pipeline() -> None:
+    told = "Command # 1 (SET rec:epoch:u_001 6945 NX EX 7200) of pipeline caused error: ('command not allowed',)"
+    with pytest.raises(Unavailable) as caught, translated("redis", {RuntimeError: Unavailable}):
+        raise RuntimeError(told)
+    assert str(caught.value) == "redis: RuntimeError: ('command not allowed',)"

@@ -27,6 +27,7 @@ def test_paths_are_absolute_and_what_a_person_asked_for_stays(tmp_path: Path, mo
     assert variables == {
         "CAMPAIGNS_INBOX_DIR": str(tmp_path / "here"),
         "CAMPAIGNS_SQL_URL": f"sqlite:///{tmp_path}/state/metrics.sqlite3",
+        "CAMPAIGNS_QUALITY_DIR": f"{tmp_path}/state/quality",
         "CAMPAIGNS_CACHE_TTL_S": "5",
         "CAMPAIGNS_REDIS_URL": "redis://127.0.0.1:1/0",
         "CAMPAIGNS_API_URL": URLS["api_url"],

@@ -60,5 +60,5 @@ def test_only_a_resumed_run_is_the_same_attempt_as_the_one_before() -> None:
     assert rebuild_of(run(**{TAG: "graph", "dagster/is_resume_retry": "true"})).runs == {"a1", "b2"}
 
 
-def test_a_pair_of_collections_has_one_ledger() -> None:
-    assert Collections(messages="m", users="u").ledger == "m"
+def test_the_collections_of_a_run_have_one_ledger() -> None:
+    assert Collections(messages="m", users="u", campaigns="c").ledger == "m"

@@ -76,3 +76,9 @@ def test_an_error_is_everybodys_and_is_not_kept() -> None:
         return 7
 
     assert asyncio.run(scenario()) == [ValueError, ValueError, ValueError, 7]
+
+
+def test_importing_the_client_loads_neither_the_server_nor_a_driver() -> None:
+    heavy = {"litestar", "pymongo", "redis", "neo4j", "pymilvus"}
+    code = f"import retrieval.client, sys; print(sorted({{name.split('.')[0] for name in sys.modules}} & {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

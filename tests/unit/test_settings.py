@@ -16,11 +16,16 @@ URL_FIELDS = [name for name in FIELDS if name.endswith("_url")]
 OTHER_VALUES = {
     "overall_cap_impressions": ("0", 0),
     "holdout_share": ("0.25", 0.25),
+    "trusted_proxies": ("127.0.0.1,10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
+    "log_format": ("json", "json"),
+    "api_keys": ("a:read:1, b:operator:2", ("a:read:1", "b:operator:2")),
     "vector_index": ("HNSW", "HNSW"),
     "embedding_precision": ("bfloat16", "bfloat16"),
     "vector_index_params": ('{"M": 16, "efConstruction": 200}', {"M": 16, "efConstruction": 200}),
     "vector_search_params": ("{}", {}),
     "unweighted_intents": ("complaint, other ,", ("complaint", "other")),
+    "diversity": ("0.5", 0.5),
+    "ranking_refit_share": ("1", 1.0),
     "clock_at": ("2017-02-01T12:00:00+02:00", datetime(2017, 2, 1, 10, tzinfo=UTC)),
 }
 

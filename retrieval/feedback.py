@@ -1,0 +1,146 @@
+"""What customers do with their recommendations: kept at once, honoured by the next answer, taken by the next refresh.
+
+An event is kept in MongoDB first. Then Redis is told, by a new epoch for its customer, that nothing that was cached for
+them counts any more; an answer that is computed reads what was posted of the customer beside everything else.
+
+Where Redis cannot be told, it may come back with answers of before. So whoever has seen it fail believes nothing that it
+holds until it was told of everybody of whom something waits; so does a process that has just begun. That is done again and
+again by itself, until it is done.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import get_args
+
+import msgspec
+
+from retrieval.flights import Flights
+from retrieval.schemas import EventReceipt, EventsReceipt, PostedEvent
+from stores.cache import CacheReader
+from stores.coalescing import Coalesced
+from stores.errors import StoreError
+from stores.json_lines import decoded
+from stores.posted import Postings
+from stores.records import Record, Rejected
+
+AGAIN_S = 0.1
+EVENTS: tuple[str, ...] = get_args(PostedEvent)
+
+log = logging.getLogger("retrieval")
+
+
+class Feedback:
+    """Takes events, and tells what was posted of a customer that no release reflects yet."""
+
+    def __init__(self, *, postings: Postings, cache: CacheReader, max_record_bytes: int) -> None:
+        self._postings = postings
+        self._cache = cache
+        self._max_record_bytes = max_record_bytes
+        self._missed, self._told = 1, 0  # how often Redis may have missed an event, and how many of these times are made good
+        self._flights: Flights[bool] = Flights()
+        self._reads: Coalesced[str, list[str]] = Coalesced(self._events_of)
+        self._telling: asyncio.Task[None] | None = None
+
+    async def take(self, events: Sequence[bytes]) -> tuple[EventsReceipt, bool]:
+        """Keeps the events that can be read, durably; what became of each, in order, and whether Redis was told.
+
+        Raises:
+            StoreError: MongoDB did not confirm it: the same events may be posted again.
+        """
+        read = [self._read(line, event) for line, event in enumerate(events, start=1)]
+        kept = [(entry.user_id, event.decode()) for entry, event in zip(read, events, strict=True) if isinstance(entry, Record)]
+        told = True
+        if kept:
+            users = [user_id for user_id, _ in kept]
+            await self._postings.put(users, [event for _, event in kept])
+            told = await self._tell(users)
+        receipts = [receipt(entry) for entry in read]
+        return EventsReceipt(accepted=len(kept), rejected=len(events) - len(kept), events=receipts), told
+
+    async def of(self, user_id: str) -> list[Record]:
+        """What was posted of a customer that no release reflects yet, the oldest first. Asked at the same time, asked as one.
+
+        Raises:
+            StoreError: MongoDB does not answer, and nobody knows.
+        """
+        return [entry for event in await self._reads.read(user_id) if isinstance(entry := decoded(1, event.encode()), Record)]
+
+    async def _events_of(self, user_ids: Sequence[str]) -> list[list[str]]:
+        found = await self._postings.of(user_ids)
+        return [found[user_id] for user_id in user_ids]
+
+    def missed(self) -> None:
+        """Says that Redis did not answer, or has lost what it held: it may not know of the latest events."""
+        self._missed += 1
+
+    async def redis_knows(self) -> bool:
+        """Whether what Redis is asked from now on counts: it was told of everybody of whom something waits, now at the latest."""
+        return self._missed == self._told or await self._flights.join("tell", self._catch_up)
+
+    async def _catch_up(self) -> bool:
+        missed = self._missed
+        try:
+            await self._cache.bump(())  # while Redis is silent, MongoDB is not asked time and again
+            await self._cache.bump(await self._postings.users())
+        except StoreError as exc:
+            log.info("Redis was not told of what was posted: %s", exc)
+            return False
+        self._told = missed
+        return True
+
+    async def _tell(self, user_ids: Sequence[str]) -> bool:
+        try:
+            await self._cache.bump(set(user_ids))
+        except StoreError as exc:
+            log.warning("%s: it is told of what was posted as soon as it answers", exc)
+            self.missed()
+            if self._telling is None or self._telling.done():
+                self._telling = asyncio.create_task(self._until_told())
+            return False
+        return True
+
+    async def _until_told(self) -> None:
+        while not await self.redis_knows():
+            await asyncio.sleep(AGAIN_S)
+
+    def _read(self, line: int, event: bytes) -> Record | Rejected:
+        """The record that the intake of files would make of the text, or why it is not taken."""
+        if len(event) > self._max_record_bytes:
+            return Rejected(line=line, reason=f"the event has {len(event):,} bytes: expected at most {self._max_record_bytes:,}", raw="")
+        entry = decoded(line, event)
+        if isinstance(entry, Rejected):
+            return entry
+        if not isinstance(entry, Record):
+            return Rejected(line=line, reason="expected an event of a customer, with user_id and timestamp", raw="")
+        if entry.event not in EVENTS:
+            return Rejected(line=line, reason=f"event is {entry.event!r}: expected one of {', '.join(EVENTS)}", raw="")
+        if entry.event != "message" and entry.campaign_id is None:
+            return Rejected(line=line, reason=f"campaign_id is missing: of a {entry.event} it must be known to what", raw="")
+        return entry
+
+    async def close(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+        await self._reads.close()
+        await self._flights.close()
+
+
+def receipt(entry: Record | Rejected) -> EventReceipt:
+    if isinstance(entry, Rejected):
+        return EventReceipt(status="rejected", reason=entry.reason)
+    return EventReceipt(status="accepted", message_id=entry.message_id)
+
+
+def split(body: bytes) -> list[bytes]:
+    """The text of each event: of an array, of the array under `events`, or of the one that the body is.
+
+    Raises:
+        msgspec.DecodeError: the body is not JSON, or neither an object nor an array.
+    """
+    if not body.lstrip().startswith(b"{"):
+        return [bytes(event) for event in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    if "events" not in fields:
+        return [body.strip()]
+    return [bytes(event) for event in msgspec.json.decode(fields["events"], type=list[msgspec.Raw])]
