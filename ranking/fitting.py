@@ -4,6 +4,7 @@ scikit-learn is imported only when something is fitted; the fitted model is plai
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -24,7 +25,7 @@ FEWEST_CASES = 60
 """Fewer than this say too little to weigh features by: fusion by reciprocal rank is kept."""
 MOST_CASES = 1500
 HELD_OUT_SHARE = 0.25
-NEGATIVES = 200
+NEGATIVES = 300
 FIRST_OF_EACH = 20
 INVERSE_PENALTY = 0.3
 """Of the ridge on the weights of standardised features, where each case weighs 1."""
@@ -36,7 +37,10 @@ Matrix = NDArray[np.float64]
 
 
 class Example(Struct, frozen=True, kw_only=True):
-    """One case as the fit sees it: `values` (candidates, features) in the order of `names`, and which rows the customer responded to."""
+    """One case as the fit sees it: `values` (candidates, features) in the order of `names`, and which rows the customer responded to.
+
+    `stands_for` says how many campaigns each row stands for: those that were drawn stand for the ones that were not.
+    """
 
     user_id: str
     at_ms: int
@@ -44,33 +48,42 @@ class Example(Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
     values: Matrix
     positive: NDArray[np.bool_]
+    stands_for: Matrix
 
 
 def example_of(scene: Scene) -> Example:
-    """The scene's candidates as features: all that the customer responded to, and of the others at most 200.
+    """The scene's candidates as features: all that the customer responded to, and of the others at most 300.
 
     Those are the first twenty of each source, the ones that a ranking has to tell apart, and others drawn by lot.
     """
-    rows: dict[str, dict[str, float]] = {key: {} for key in sample_of(scene)}
+    sample = sample_of(scene)
+    rows: dict[str, dict[str, float]] = {key: {} for key in sample}
     for source, found in scene.rankings.items():
         for each in found:
             if (row := rows.get(each.candidate.campaign_id)) is not None:
                 row.update(features_of(source, each))
     names = tuple(sorted({name for row in rows.values() for name in row}))
-    values = np.array([[row.get(name, 0.0) for name in names] for row in rows.values()])
-    positive = np.array([key in scene.truth for key in rows])
-    case = scene.case
-    return Example(user_id=case.user_id, at_ms=case.at_ms, ended_ms=case.ended_ms, names=names, values=values, positive=positive)
+    return Example(
+        user_id=scene.case.user_id,
+        at_ms=scene.case.at_ms,
+        ended_ms=scene.case.ended_ms,
+        names=names,
+        values=np.array([[row.get(name, 0.0) for name in names] for row in rows.values()]),
+        positive=np.array([key in scene.truth for key in rows]),
+        stands_for=np.array(list(sample.values())),
+    )
 
 
-def sample_of(scene: Scene) -> list[str]:
-    """The campaigns that stand for a scene, in order of campaign_id."""
+def sample_of(scene: Scene) -> dict[str, float]:
+    """The campaigns that stand for a scene, in order of campaign_id, and how many each stands for."""
     others = [key for key in scene.lot if key not in scene.truth]
-    if len(others) > NEGATIVES:
-        first = {each.candidate.campaign_id for found in scene.rankings.values() for each in sorted(found, key=by_rank)[:FIRST_OF_EACH]}
-        leading = sorted(first - scene.truth)
-        others = leading + [key for key in others if key not in first][: NEGATIVES - len(leading)]
-    return sorted([*scene.truth, *others])
+    if len(others) <= NEGATIVES:
+        return dict.fromkeys(sorted(scene.candidates), 1.0)
+    first = {each.candidate.campaign_id for found in scene.rankings.values() for each in sorted(found, key=by_rank)[:FIRST_OF_EACH]}
+    certain = scene.truth | first
+    left = [key for key in others if key not in first]
+    drawn = left[: NEGATIVES - len(first - scene.truth)]
+    return {key: 1.0 if key in certain else len(left) / len(drawn) for key in sorted([*certain, *drawn])}
 
 
 def by_rank(ranked: Ranked) -> tuple[int, str]:
@@ -86,7 +99,7 @@ def fit(examples: Sequence[Example], *, before_ms: int) -> RankingModel:
     names = sorted({name for example in past for name in example.names})
     tables = [aligned(example, names) for example in past]
     scales = np.sqrt(np.mean([table.var(axis=0) for table in tables], axis=0))
-    weights = weighed(names, scales, [(table, each.positive) for table, each in zip(tables, past, strict=True)])
+    weights = weighed(names, scales, [Told(table, each.positive, each.stands_for) for table, each in zip(tables, past, strict=True)])
     weights = np.round(weights, 6)
     model = RankingModel(
         kind="linear",
@@ -109,7 +122,15 @@ def aligned(example: Example, names: Sequence[str]) -> Matrix:
     return table
 
 
-def weighed(names: Sequence[str], scales: Matrix, tables: Sequence[tuple[Matrix, NDArray[np.bool_]]]) -> Matrix:
+class Told(NamedTuple):
+    """What one case tells: its rows in standard deviations, which of them were responded to, and how many campaigns each stands for."""
+
+    values: Matrix
+    positive: NDArray[np.bool_]
+    stands_for: Matrix
+
+
+def weighed(names: Sequence[str], scales: Matrix, told: Sequence[Told]) -> Matrix:
     """The features' weights, none below 0 but those of `EITHER_WAY`.
 
     Evidence for a campaign never counts against it: a weight that comes out negative stands in for another feature by chance, and
@@ -118,7 +139,7 @@ def weighed(names: Sequence[str], scales: Matrix, tables: Sequence[tuple[Matrix,
     kept = [column for column, scale in enumerate(scales) if scale > SMALLEST_SCALE]
     weights = np.zeros(len(names))
     while kept:
-        found = regressed([(table[:, kept] / scales[kept], positive) for table, positive in tables])
+        found = regressed([Told(each.values[:, kept] / scales[kept], each.positive, each.stands_for) for each in told])
         against = {column for column, weight in zip(kept, found, strict=True) if weight < 0 and names[column] not in EITHER_WAY}
         if not against:
             weights[kept] = found / scales[kept]
@@ -127,16 +148,16 @@ def weighed(names: Sequence[str], scales: Matrix, tables: Sequence[tuple[Matrix,
     return weights
 
 
-def regressed(tables: Iterable[tuple[Matrix, NDArray[np.bool_]]]) -> Matrix:
+def regressed(told: Iterable[Told]) -> Matrix:
     """Weights by which what was responded to comes before what was not: logistic regression on differences, each case weighing 1."""
     from sklearn.linear_model import LogisticRegression
 
     differences, importances = [], []
-    for values, positive in tables:
-        better, worse = values[positive], values[~positive]
-        pairs = (better[:, None, :] - worse[None, :, :]).reshape(-1, values.shape[1])
-        differences.append(pairs)
-        importances.append(np.full(len(pairs), 1 / len(pairs)))
+    for each in told:
+        better, worse = each.values[each.positive], each.values[~each.positive]
+        differences.append((better[:, None, :] - worse[None, :, :]).reshape(-1, each.values.shape[1]))
+        importance = np.tile(each.stands_for[~each.positive], len(better))
+        importances.append(importance / importance.sum())
     rows = np.concatenate(differences)
     signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
     model = LogisticRegression(C=INVERSE_PENALTY, fit_intercept=False, max_iter=500)

@@ -209,6 +209,6 @@ def judged(order: Sequence[str], scene: Scene) -> Judged:
 
 def diversity(first: Sequence[str], scene: Scene) -> float:
     """How unlike each other the campaigns of a list are: 1 - the mean likeness of its pairs, 0 where there is no pair."""
-    campaigns, texts = scene.lineup.offered, scene.lineup.offering.texts
+    campaigns, texts = scene.lineup.catalogue.campaigns, scene.lineup.offering.texts
     alike = [likeness(campaigns[one], campaigns[other], texts) for one, other in combinations(first, 2)]
     return 1 - sum(alike) / len(alike) if alike else 0.0

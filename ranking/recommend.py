@@ -1,9 +1,10 @@
 """Evidence in, ranked recommendations with reasons out: the one function that serving and evaluation both call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.diversity import diversified
@@ -107,12 +108,23 @@ def offering(campaigns: dict[str, Campaign], vectors: Mapping[str, NDArray[np.fl
     return Offering(campaigns=campaigns, sharing=by_trait(campaigns), words=word_index(campaigns), texts=campaign_texts(vectors, campaigns))
 
 
-def lineup(catalogue: Catalogue, *, now_ms: int, tuning: Tuning, model: RankingModel = RRF, before: Lineup | None = None) -> Lineup:
+def lineup(
+    catalogue: Catalogue,
+    *,
+    now_ms: int,
+    tuning: Tuning,
+    model: RankingModel = RRF,
+    before: Lineup | None = None,
+    also: Iterable[str] = (),
+) -> Lineup:
     """The lineup at `now_ms`: everything about the campaigns that does not depend on who asks.
 
-    What the lineup `before` made of the same campaigns is taken over.
+    What the lineup `before` made of the same campaigns is taken over. `also` are campaigns that are offered whether they run
+    or not: a case may name them.
     """
     runs = running(catalogue.campaigns, now_ms=now_ms)
+    for key in also:
+        runs[key] = replace(catalogue.campaigns[key], status="active", starts_at_ms=None, ends_at_ms=None)
     held_back = {key: runs[key] for key in fallbacks(runs)}
     offered = {key: campaign for key, campaign in runs.items() if key not in held_back}
     same = before is not None and before.offered == offered and before.catalogue.vectors is catalogue.vectors

@@ -33,7 +33,8 @@ class Archive(Struct, frozen=True, kw_only=True):
 
 
 class Scene(Struct, frozen=True, kw_only=True):
-    """One case with all that was known then. `candidates` may be offered to the customer; `truth` is among them.
+    """One case with all that was known then. `candidates` may be offered to the customer, or were given with the case, whether the
+    rules allow them or not; `truth` is among them.
 
     `rankings` are the sources', of the first 500 at least; `engagements` counts those known of the customer. `lot` is all candidates in
     an order that says nothing and is the same every time.
@@ -50,33 +51,44 @@ class Scene(Struct, frozen=True, kw_only=True):
 
 
 def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
-    """Each case's scene, in order of time. A case whose truth the rules do not allow, or with a single candidate, is passed over.
+    """Each case's scene, in order of time. A case whose truth is no candidate, or with a single candidate, is passed over.
 
     Where a campaign's group was ever mailed, only customers who got the mailing are candidates for it, unless the case
     itself names its candidates.
     """
-    past, now = Past(archive.records, archive.campaigns.values(), archive.vectors, conditions=archive.conditions), None
+    past = Past(archive.records, archive.campaigns.values(), archive.vectors, conditions=archive.conditions)
+    now: Lineup | None = None
     for case in sorted(cases, key=lambda case: (case.at_ms, case.user_id, case.case_id)):
         past.advance(case.at_ms)
-        if now is None or now[0] != case.at_ms:
-            now = case.at_ms, lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, before=now[1] if now else None)
-        customer = past.customer(case.user_id, since=case.since)
-        who = standing(customer.surroundings, now_ms=case.at_ms, policy=archive.tuning.policy)
-        among = case.candidates if case.candidates is not None else reachable(case, now[1], past)
-        offered = {key: campaign for key, campaign in allowed(now[1].offered, now[1].restricted, who).items() if key in among}
-        found = rankings(customer, now[1], offered, limit=DEPTH)
-        candidates = frozenset(offered)
-        if (truth := case.truth & candidates) and len(candidates) > 1:
-            yield Scene(
-                case=case,
-                customer=customer,
-                lineup=now[1],
-                candidates=candidates,
-                truth=truth,
-                rankings=found,
-                engagements=past.engagements(case.user_id),
-                lot=tuple(sorted(candidates, key=lambda key: (drawn(case, key), key))),
-            )
+        if now is None or now.now_ms != case.at_ms:
+            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, before=now)
+        scene = scene_of(case, past, now, archive.tuning)
+        if scene.truth and len(scene.candidates) > 1:
+            yield scene
+
+
+def scene_of(case: Case, past: Past, now: Lineup, tuning: Tuning) -> Scene:
+    """The case at the moment that the past has been walked to."""
+    if case.candidates is None:
+        among = reachable(case, now, past)
+    else:
+        among = case.candidates & past.campaigns.keys()
+        if beyond := among - now.offered.keys():
+            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=tuning, also=beyond)
+    customer = past.customer(case.user_id, since=case.since)
+    who = standing(customer.surroundings, now_ms=case.at_ms, policy=tuning.policy)
+    offered = {key: campaign for key, campaign in allowed(now.offered, now.restricted, who).items() if key in among}
+    candidates = frozenset(offered) if case.candidates is None else among
+    return Scene(
+        case=case,
+        customer=customer,
+        lineup=now,
+        candidates=candidates,
+        truth=case.truth & candidates,
+        rankings=rankings(customer, now, offered, limit=DEPTH),
+        engagements=past.engagements(case.user_id),
+        lot=tuple(sorted(candidates, key=lambda key: (drawn(case, key), key))),
+    )
 
 
 def drawn(case: Case, campaign_id: str) -> int:

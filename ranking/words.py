@@ -37,17 +37,23 @@ def words_of(text: str) -> list[str]:
 
 
 def terms_of(text: str) -> list[str]:
-    """The words of a text and its phrases: what stands between two punctuation marks, where that is two to six words.
+    """The words of a text and its phrases: what stands between two punctuation marks, where that is one to six words.
 
-    A phrase is its words joined by blanks; "frozen pizza, milk" gives frozen, pizza, "frozen pizza" and milk.
+    A phrase is its words in quotation marks, for a word alone is more than a word: "peanut butter, milk" gives peanut, butter,
+    milk, "peanut butter" and "milk", but no "butter".
     """
     found: list[str] = []
     for part in PHRASE_END.split(text):
         words = words_of(part)
         found += words
-        if 1 < len(words) <= PHRASE_WORDS:
-            found.append(" ".join(words))
+        if 0 < len(words) <= PHRASE_WORDS:
+            found.append(phrase(words))
     return found
+
+
+def phrase(words: Iterable[str]) -> str:
+    """The term that stands for these words as a whole."""
+    return f'"{" ".join(words)}"'
 
 
 def folded(word: str) -> str:
@@ -67,10 +73,7 @@ def campaign_text(campaign: Campaign) -> str:
 
 
 class CampaignTerms(Struct, frozen=True):
-    """What a campaign's texts are made of: all distinct words, the phrases of its name, and those of description and category.
-
-    A single word between two punctuation marks is a phrase too.
-    """
+    """What a campaign's texts are made of: all distinct words, the phrases of its name, and those of description and category."""
 
     words: frozenset[str]
     name: frozenset[str]
@@ -87,7 +90,7 @@ def campaign_terms(name: str, about: str) -> CampaignTerms:
 def phrases_of(text: str) -> frozenset[str]:
     """The distinct phrases of one to six words of a text."""
     parts = (words_of(part) for part in PHRASE_END.split(text))
-    return frozenset(" ".join(words) for words in parts if 0 < len(words) <= PHRASE_WORDS)
+    return frozenset(phrase(words) for words in parts if 0 < len(words) <= PHRASE_WORDS)
 
 
 class WordIndex(Struct, frozen=True):
@@ -125,8 +128,8 @@ def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
     about: dict[str, list[str]] = defaultdict(list)
     for key, held in terms.items():
         for index, phrases in ((name, held.name), (about, held.about)):
-            for phrase in phrases:
-                index[phrase].append(key)
+            for each in phrases:
+                index[each].append(key)
         for word in held.words:
             having[word] += 1
     rarity = {word: log(1 + len(campaigns) / count) for word, count in having.items()}
@@ -166,6 +169,6 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
             about[key] += tie.count
             best.setdefault(key, (False, 0.0, tie))
     return {
-        key: Spoken(near.get(key, 0.0), fresh.get(key, 0.0), name.get(key, 0), about.get(key, 0), tie.word, tie.count)
+        key: Spoken(near.get(key, 0.0), fresh.get(key, 0.0), name.get(key, 0), about.get(key, 0), tie.word.strip('"'), tie.count)
         for key, (_, _, tie) in best.items()
     }

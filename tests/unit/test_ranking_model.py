@@ -62,7 +62,15 @@ def example(number: int, *, ended_ms: int = 0) -> Example:
     values = np.column_stack([drawn.normal(size=12), drawn.normal(size=12)])
     positive = values[:, 0] + drawn.normal(size=12) / 2 >= np.sort(values[:, 0])[-2]
     positive[np.argmax(values[:, 0])], positive[np.argmin(values[:, 0])] = True, False
-    return Example(user_id=f"u{number}", at_ms=0, ended_ms=ended_ms, names=("a.good", "a.noise"), values=values, positive=positive)
+    return Example(
+        user_id=f"u{number}",
+        at_ms=0,
+        ended_ms=ended_ms,
+        names=("a.good", "a.noise"),
+        values=values,
+        positive=positive,
+        stands_for=np.ones(12),
+    )
 
 
 def test_a_fit_weighs_what_told_the_outcomes_apart() -> None:

@@ -40,7 +40,7 @@ def test_what_was_only_shown_proposes_nothing() -> None:
 
 
 def test_a_campaign_is_proposed_by_the_words_that_it_shares_with_the_customer() -> None:
-    around = Surroundings(words=(WordTie("blue pen", 3, 0), WordTie("pen", 5, 0), WordTie("sea", 9, 0)))
+    around = Surroundings(words=(WordTie('"blue pen"', 3, 0), WordTie("pen", 5, 0), WordTie("sea", 9, 0)))
     found = proposed(around, TENTS, PENS)
     assert {key: each.evidence for key, each in found.items()} == {"pens": OwnWords("blue pen", 3)}
     assert found["pens"].signals["name"] > 0

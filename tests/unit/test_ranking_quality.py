@@ -3,10 +3,14 @@ from math import log2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from ranking.cases import Case, cases_of
 from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg, recall, reciprocal_rank
 from ranking.quality import judge, sampled
+from ranking.walk import scenes
+from stores.records import DAY_MS
 from tests.unit.test_ranking_model import shop
 
 KEYS = ["a", "b", "c", "d", "e", "f"]
@@ -38,8 +42,6 @@ def test_cases_of_one_customer_make_an_interval_no_narrower() -> None:
 
 
 def test_of_too_many_cases_the_same_ones_are_drawn_whatever_their_order() -> None:
-    from ranking.cases import cases_of
-
     archive = shop(60)
     cases = cases_of(archive.records, archive.campaigns)
     drawn = sampled(cases, 20)
@@ -63,3 +65,15 @@ def test_a_judgement_covers_every_method_and_says_what_was_served() -> None:
     assert mean == pytest.approx(found.methods["served"]["ndcg@10"] - found.methods["random"]["ndcg@10"], abs=1e-5)
     assert all(why.startswith(("fitted on", "reciprocal rank fusion")) for why in found.models.values())
     assert sum(found.segments[name].cases for name in ("new", "light", "heavy") if name in found.segments) == found.cases
+
+
+def test_given_candidates_are_ranked_though_the_rules_would_not_offer_them() -> None:
+    archive = shop(60)
+    ended = replace(archive.campaigns["c_ink0"], ends_at_ms=40 * DAY_MS)
+    candidates = frozenset({"c_ink0", "c_tea0", "c_rope0"})
+    given = Case(case_id="x", user_id="u1", at_ms=40 * DAY_MS, ended_ms=40 * DAY_MS, truth=frozenset({"c_ink0"}), candidates=candidates)
+    [scene] = scenes(replace(archive, campaigns=archive.campaigns | {"c_ink0": ended}), [given])
+    assert scene.truth == {"c_ink0"}
+    assert {each.candidate.campaign_id for each in scene.rankings["engagement"]} == candidates
+    own = replace(given, candidates=None)
+    assert list(scenes(replace(archive, campaigns=archive.campaigns | {"c_ink0": ended}), [own])) == []

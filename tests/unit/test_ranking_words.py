@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ranking.engagement import WORDS_KEPT, words_spoken
-from ranking.words import campaign_text, folded, words_of
+from ranking.words import campaign_text, folded, terms_of, words_of
 from stores.records import Campaign, Record, Tally
 
 
@@ -46,7 +46,8 @@ def test_a_word_counts_once_a_message_and_only_where_the_customer_speaks() -> No
     assert words_spoken(records) == {
         "milk": Tally(count=2, weight=0.0, last_at_ms=5),
         "bread": Tally(count=1, weight=0.0, last_at_ms=1),
-        "milk bread": Tally(count=1, weight=0.0, last_at_ms=1),
+        '"milk"': Tally(count=2, weight=0.0, last_at_ms=5),
+        '"milk bread"': Tally(count=1, weight=0.0, last_at_ms=1),
     }
 
 
@@ -56,6 +57,11 @@ def test_the_words_most_used_are_kept_whatever_the_order_of_the_records(messages
     kept = words_spoken(records)
     random.shuffle(records)
     assert list(words_spoken(records).items()) == list(kept.items())
-    assert len(kept) == min(WORDS_KEPT, len({n for numbers, _ in messages for n in numbers}))
+    assert len(kept) == min(WORDS_KEPT, 2 * len({n for numbers, _ in messages for n in numbers}))  # each is a phrase as well
     standing = [(-tally.count, -tally.last_at_ms, word) for word, tally in kept.items()]
     assert standing == sorted(standing)
+
+
+def test_a_word_by_itself_is_a_phrase_and_a_part_of_a_phrase_is_none() -> None:
+    assert terms_of("Peanut butter, milk") == ["peanut", "butter", '"peanut butter"', "milk", '"milk"']
+    assert terms_of("one two three four five six seven eight")[-1] == "eight"
