@@ -34,10 +34,12 @@ from retrieval.schemas import (
     Problem,
     Recommendations,
     Releases,
+    WhyNot,
 )
 from stores.exported import Export
 
 Value = TypeVar("Value")
+Query = Mapping[str, str | int | bool]
 Outcome = httpx.Response | httpx.TransportError
 
 PASSING = frozenset({429, 503})
@@ -51,9 +53,25 @@ class Call(Struct, Generic[Value], frozen=True, kw_only=True):
     method: str
     path: str
     kind: type[Value]
-    query: Mapping[str, str | int | bool] = {}
+    query: Query = {}
     body: bytes | None = None
     also: frozenset[int] = frozenset()
+
+
+class Narrowed(Struct, frozen=True, kw_only=True):
+    """What a question is narrowed to: campaigns for one channel, of one category, and without those to `exclude`, at most 100."""
+
+    channel: str | None = None
+    category: str | None = None
+    exclude: Sequence[str] = ()
+
+    @property
+    def query(self) -> Query:
+        parts = {"channel": self.channel, "category": self.category, "exclude": ",".join(self.exclude)}
+        return {name: part for name, part in parts.items() if part}
+
+
+NOT_NARROWED = Narrowed()
 
 
 class Answer(Struct, Generic[Value], frozen=True, kw_only=True):
@@ -80,14 +98,21 @@ class Unreachable(Exception):
 # The calls
 
 
-def recommendations(user_id: str, *, limit: int = 10) -> Call[Recommendations]:
+def recommendations(user_id: str, *, limit: int = 10, narrowed: Narrowed = NOT_NARROWED) -> Call[Recommendations]:
     """A customer's campaigns, best first."""
-    return Call(method="GET", path=f"/recommendations/{user_id}", kind=Recommendations, query={"limit": limit})
+    query: Query = {"limit": limit, **narrowed.query}
+    return Call(method="GET", path=f"/recommendations/{user_id}", kind=Recommendations, query=query)
 
 
-def explained(user_id: str, *, limit: int = 10) -> Call[ExplainedRecommendations]:
+def explained(user_id: str, *, limit: int = 10, narrowed: Narrowed = NOT_NARROWED) -> Call[ExplainedRecommendations]:
     """The same with all of its evidence, computed anew."""
-    return Call(method="GET", path=f"/recommendations/{user_id}", kind=ExplainedRecommendations, query={"limit": limit, "explain": "true"})
+    query: Query = {"limit": limit, "explain": "true", **narrowed.query}
+    return Call(method="GET", path=f"/recommendations/{user_id}", kind=ExplainedRecommendations, query=query)
+
+
+def why_not(user_id: str, campaign_id: str, *, narrowed: Narrowed = NOT_NARROWED) -> Call[WhyNot]:
+    """Where one campaign stands for a customer, or which rule keeps it from them."""
+    return Call(method="GET", path=f"/recommendations/{user_id}/campaigns/{campaign_id}", kind=WhyNot, query=narrowed.query)
 
 
 def bulk(user_ids: Sequence[str], *, limit: int = 10) -> Call[BulkAnswers]:

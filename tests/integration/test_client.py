@@ -71,6 +71,7 @@ async def test_every_call_is_answered_with_its_type(seeded: Settings) -> None:
 def test_there_is_a_call_for_every_route() -> None:
     calls = [
         client.recommendations("{user_id}"),
+        client.why_not("{user_id}", "{campaign_id}"),
         client.bulk([]),
         client.events([]),
         client.forget("{user_id}"),
