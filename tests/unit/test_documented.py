@@ -73,3 +73,10 @@ def test_the_document_tells_how_a_key_is_shown() -> None:
     schema = get("/openapi.json").json()
     assert {each["type"] for each in schema["components"]["securitySchemes"].values()} == {"http", "apiKey"}
     assert {"401", "429"} <= set(schema["paths"]["/recommendations/{user_id}"]["get"]["responses"])
+
+
+def test_an_explained_answer_is_a_plain_one_too() -> None:
+    schema = get("/openapi.json").json()
+    found = schema["paths"]["/recommendations/{user_id}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert len(found["anyOf"]) == 2
+    assert '"oneOf"' not in get("/openapi.json").text
