@@ -1,12 +1,14 @@
 """vectors: the embeddings → Milvus, one vector per message, one per customer and one per campaign."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import dagster as dg
 import numpy as np
 
 from platform_assets.assets.embeddings import ids_to_check, text_of, texts_of
 from platform_assets.automation import on_new_data
+from platform_assets.plots import vector_map
 from platform_assets.reconcile import Reconciliation, reconcile, reflected
 from platform_assets.resources import RETRY, VECTORS_CODE_VERSION, Stores, surfaced
 from ranking.engagement import user_vector
@@ -17,6 +19,7 @@ from stores.sql import chunks
 from stores.vectors import MessageVector
 
 TOLERANCE = 1e-5
+PREVIEWED = 300
 
 
 class VectorsMirror:
@@ -112,18 +115,31 @@ def vectors(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
         plan, delta = plan_of(stores), []
         reflection = reconcile(stores.ledger, VectorsMirror(stores), plan, delta=delta)
         stores.delta[plan.target] = delta
-        counts = counts_of(stores)
+        counts, preview = counts_of(stores), preview_of(stores) if delta else {}
     context.log.info("vectors: %s", counts)
     return reflected(
         reflection,
         plan,
         **counts,
+        **preview,
         dimension=stores.embedder.dimension,
         index=stores.settings.vector_index,
         message_collection=stores.collections.messages,
         user_collection=stores.collections.users,
         campaign_collection=stores.collections.campaigns,
     )
+
+
+def preview_of(stores: Stores) -> dict[str, dg.MetadataValue]:
+    """A map of some customers and campaigns, each a dot without a name: those lie together who talk alike."""
+    names = stores.collections
+    users, campaigns = (
+        list(stores.vectors.get(name, islice(stores.vectors.ids(name), PREVIEWED)).values()) for name in (names.users, names.campaigns)
+    )
+    if not (users or campaigns):
+        return {}
+    drawn = vector_map(f"{len(users)} customers (small) and {len(campaigns)} campaigns", np.stack(users + campaigns), marked=len(campaigns))
+    return {"map": dg.MetadataValue.md(drawn)}
 
 
 @dg.asset_check(asset=vectors, blocking=True)
