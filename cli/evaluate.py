@@ -13,7 +13,7 @@ from rich.table import Table
 from cli.output import Failed, json_option, print_json, settings_or_exit
 from ranking.cases import Case
 from ranking.engagement import EngagementWeights
-from ranking.past import Conditions
+from ranking.known import Conditions
 from ranking.quality import Quality, judge
 from ranking.recommend import Tuning
 from ranking.walk import Archive

@@ -8,7 +8,7 @@ import hashlib
 from platform_assets.assets.embeddings import text_of
 from platform_assets.reconcile import version_of
 from platform_assets.resources import Stores
-from ranking.past import Conditions
+from ranking.known import Conditions
 from ranking.walk import Archive
 from stores.models import Fit, Judgement
 from stores.records import Record

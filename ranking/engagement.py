@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ranking.words import terms_of
 from stores.records import DAY_MS, MOST_IMPRESSION_TIMES, CustomerTies, Event, Profile, Record, Tally
 
-WORDS_KEPT = 600
+WORDS_KEPT = 1000
 LONGEST_WORD = 128
 
 
@@ -100,7 +100,7 @@ def add(tallies: dict[str, Tally], key: str, record: Record, weight: float) -> N
 
 
 def words_spoken(records: Iterable[Record]) -> dict[str, Tally]:
-    """How often one customer said each word and each phrase, from all of their records, in any order: the 600 most used.
+    """How often one customer said each word and each phrase, from all of their records, in any order: the 1,000 most used.
 
     Only the customer's own messages count, each once for every word in it. Among words used equally often the one said
     last goes first, then the alphabet decides; the result is in that order.
@@ -119,7 +119,7 @@ def note_words(tallies: dict[str, Tally], record: Record) -> None:
 
 
 def most_used(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
-    """The 600 words most used, in order."""
+    """The 1,000 words most used, in order."""
     return dict(sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))[:WORDS_KEPT])
 
 

@@ -28,13 +28,16 @@ def by_trait(campaigns: Mapping[str, Campaign]) -> dict[Trait, list[str]]:
     return dict(found)
 
 
+TRAITS = 3
+"""The campaign itself, its category, its group."""
+
 Parts = dict[str, list[tuple[float, Evidence]]]
 
 
 def own_history(
     around: Surroundings, campaigns: Mapping[str, Campaign], sharing: Mapping[Trait, Sequence[str]], offered: int, index: WordIndex
 ) -> list[Candidate]:
-    """The customer's affinities to each campaign, added up: traits (at most 1 each), channels (at most 1) and words (below 1).
+    """The customer's affinities to each campaign, added up: traits (at most 1 in all), channels (at most 1) and words (below 1).
 
     `sharing` says which of the `offered` campaigns have a trait, `index` which have a word. `campaigns` are all those
     that the customer may ever have met.
@@ -46,7 +49,7 @@ def own_history(
             parts[key].append((score, evidence))
             signals[key][kind] = score
     for key, said in spoken(around.words, index).items():
-        signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), about=log1p(said.about))
+        signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), each=said.each, about=log1p(said.about))
         parts[key].append((word_score(said), OwnWords(said.term, said.count)))
     return [strongest(key, found, signals[key]) for key, found in parts.items()]
 
@@ -60,7 +63,7 @@ def word_score(said: Spoken) -> float:
 def trait_parts(
     own: Iterable[OwnTie], campaigns: Mapping[str, Campaign], sharing: Mapping[Trait, Sequence[str]], offered: int
 ) -> Iterable[tuple[str, str, float, Evidence]]:
-    """For each trait, the share of the customer's engagement weight that went to it x its rarity, in (0, 1].
+    """For each trait, the share of the customer's engagement weight that went to it x its rarity, over the three traits there are.
 
     Rarity is the share of the offered campaigns that do not have it, so that a category everything is in says nothing.
     """
@@ -78,7 +81,7 @@ def trait_parts(
         holders = sharing.get(trait, ())
         rarity = 1 - len(holders) / offered if offered > 1 else 1.0
         for key in holders if rarity > 0 else ():
-            yield key, trait[0], share * rarity, OwnEngagement(*trait, counts[trait])
+            yield key, trait[0], share * rarity / TRAITS, OwnEngagement(*trait, counts[trait])
 
 
 def channel_parts(channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, str, float, Evidence]]:

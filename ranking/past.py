@@ -7,152 +7,30 @@ judged is what is served; nothing from after the moment is in it.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 
 import numpy as np
-from msgspec import Struct
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from ranking.engagement import EngagementWeights, most_used, note, note_words, profile_of, user_vector, weight_of
+from ranking.counted import Counted
+from ranking.engagement import most_used, profile_of
+from ranking.known import Conditions, Known, Vector, own_ties
 from ranking.recommend import Customer
 from ranking.words import campaign_text
 from stores.evidence import (
     CAMPAIGNS_EACH,
     FEWEST_SHARED,
     SHARED_CAMPAIGNS,
-    CampaignDay,
-    CampaignFigures,
     Catalogue,
     CoEngagement,
     IntentTie,
     Neighbour,
     NeighbourTie,
-    OwnTie,
     Surroundings,
     WordTie,
 )
-from stores.records import Campaign, CustomerTies, Record, Tally, iso
+from stores.records import Campaign, Record
 
-Vector = NDArray[np.float32]
 NO_RECORDS: Sequence[Record] = ()
-
-
-class Conditions(Struct, frozen=True, kw_only=True):
-    """What the evidence depends on besides the records; the same values as the platform's settings of these names."""
-
-    weights: EngagementWeights = EngagementWeights()
-    user_vector_half_life_days: float = 30.0
-    neighbours: int = 50
-
-
-class Known:
-    """All that is known of one customer so far."""
-
-    def __init__(self, user_id: str) -> None:
-        self.ties = CustomerTies(user_id=user_id, engaged_with={}, shown={}, dismissed={}, converted={}, expressed={})
-        self.words: dict[str, Tally] = {}
-        self.channels: dict[str, int] = {}
-        self.groups: set[str] = set()
-        self.statements: list[Record] = []
-        self.vectors: list[Vector] = []
-        self.spoke_at_ms: list[int] = []
-
-    def copied(self) -> "Known":
-        """A copy that can learn more without this one learning it."""
-        other = copy(self)
-        ties = self.ties
-        other.ties = CustomerTies(
-            user_id=ties.user_id,
-            engaged_with=dict(ties.engaged_with),
-            shown=dict(ties.shown),
-            dismissed=dict(ties.dismissed),
-            converted=dict(ties.converted),
-            expressed=dict(ties.expressed),
-        )
-        other.words, other.channels, other.groups = dict(self.words), dict(self.channels), set(self.groups)
-        other.statements = list(self.statements)
-        other.vectors, other.spoke_at_ms = list(self.vectors), list(self.spoke_at_ms)
-        return other
-
-    def learn(self, record: Record, vector: Vector | None, conditions: Conditions) -> None:
-        """Adds one record, with the vector of its text where it has one."""
-        note(self.ties, record, weights=conditions.weights)
-        note_words(self.words, record)
-        if record.event == "mailing" and record.group:
-            self.groups.add(record.group)
-        if record.profile is not None:
-            self.statements.append(record)
-        if record.channel and engages(record, conditions.weights):
-            self.channels[record.channel] = self.channels.get(record.channel, 0) + 1
-        if record.speaks and vector is not None:
-            self.vectors.append(vector)
-            self.spoke_at_ms.append(record.timestamp_ms)
-
-    def vector(self, half_life_days: float) -> Vector | None:
-        """The customer's own vector, or None for one who said nothing."""
-        if not self.vectors:
-            return None
-        return user_vector(np.stack(self.vectors), np.array(self.spoke_at_ms, dtype=np.int64), half_life_days)
-
-
-def engages(record: Record, weights: EngagementWeights) -> bool:
-    """Whether a record is an engagement with a campaign."""
-    return bool(record.campaign_id) and record.role == "customer" and weight_of(record.event, record.intent, weights=weights) > 0
-
-
-class Counted:
-    """What all records so far amount to, campaign by campaign: the figures that the platform keeps in SQL."""
-
-    def __init__(self, campaigns: Mapping[str, Campaign], weights: EngagementWeights) -> None:
-        self._weights = weights
-        self._in_group: dict[str, list[str]] = defaultdict(list)
-        for key, campaign in campaigns.items():
-            if campaign.group:
-                self._in_group[campaign.group].append(key)
-        self._group_of = {key: campaign.group for key, campaign in campaigns.items() if campaign.group}
-        self._seen: dict[str, set[str]] = defaultdict(set)
-        self.mailed: dict[str, set[str]] = defaultdict(set)
-        self._engaged: dict[str, set[str]] = defaultdict(set)
-        self._stale: set[str] = set()
-        self.figures: dict[str, CampaignFigures] = {}
-        self.days: dict[tuple[str, str], CampaignDay] = {}
-        self.newest_ms = 0
-
-    def count(self, record: Record) -> None:
-        self.newest_ms = max(self.newest_ms, record.timestamp_ms)
-        if record.event == "mailing" and record.group:
-            self.mailed[record.group].add(record.user_id)
-            self._stale.update(self._in_group.get(record.group, ()))
-        if not (key := record.campaign_id):
-            return
-        if record.event == "impression":
-            self._seen[key].add(record.user_id)
-            self._stale.add(key)
-            self._add(key, record, impressions=1)
-        elif engages(record, self._weights):
-            weight = weight_of(record.event, record.intent, weights=self._weights)
-            self._engaged[key].add(record.user_id)
-            self._stale.add(key)
-            self._add(key, record, weight=weight, **{f"{record.event}s": 1})
-
-    def _add(self, key: str, record: Record, **more: float) -> None:
-        day = iso(record.timestamp_ms)[:10]
-        today = self.days.get((key, day)) or CampaignDay(campaign_id=key, day=day)
-        self.days[key, day] = replace(today, **{name: getattr(today, name) + value for name, value in more.items()})
-        if "impressions" not in more:
-            total = self.figures.get(key) or CampaignFigures(campaign_id=key)
-            grown = {name: getattr(total, name) + value for name, value in more.items()}
-            self.figures[key] = replace(total, last_at_ms=max(total.last_at_ms, record.timestamp_ms), **grown)
-
-    def settled(self) -> dict[str, CampaignFigures]:
-        """The figures with their distinct customers counted."""
-        for key in self._stale:
-            exposed = self._seen[key] | self.mailed.get(self._group_of.get(key, ""), set())
-            before = self.figures.get(key) or CampaignFigures(campaign_id=key)
-            self.figures[key] = replace(before, customers=len(self._engaged[key]), exposed=len(exposed))
-        self._stale.clear()
-        return dict(self.figures)
 
 
 class Past:
@@ -315,26 +193,3 @@ class Past:
         held = [self._places_of(user) for user in users if user in self._engaged]
         places = np.concatenate(held) if held else np.zeros(0, np.int64)
         return np.bincount(places, minlength=len(self._ids))
-
-
-def own_ties(ties: CustomerTies) -> tuple[OwnTie, ...]:
-    """A customer's ties as one per campaign, by campaign_id."""
-    keys = sorted(ties.engaged_with.keys() | ties.shown.keys() | ties.dismissed.keys() | ties.converted.keys())
-    nothing = Tally(count=0, weight=0.0, last_at_ms=0)
-    found = []
-    for key in keys:
-        engaged, shown = ties.engaged_with.get(key, nothing), ties.shown.get(key, nothing)
-        dismissed, converted = ties.dismissed.get(key, nothing), ties.converted.get(key, nothing)
-        found.append(
-            OwnTie(
-                campaign_id=key,
-                count=engaged.count,
-                weight=engaged.weight,
-                last_at_ms=engaged.last_at_ms,
-                shown=shown.count,
-                shown_at_ms=shown.times_ms,
-                dismissed_at_ms=dismissed.last_at_ms,
-                converted_at_ms=converted.last_at_ms,
-            )
-        )
-    return tuple(found)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ranking.cases import Case
 from ranking.eligibility import allowed, standing
 from ranking.fusion import Ranked
-from ranking.past import Conditions, Past
+from ranking.known import Conditions
+from ranking.past import Past
 from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
 from stores.records import Campaign, Record
 

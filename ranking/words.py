@@ -105,13 +105,15 @@ class Spoken(Struct, frozen=True):
     """What a customer's own words say of a campaign.
 
     `near` is how near its words are by rarity, `fresh` the same of the words said on the customer's last day; `name` and
-    `about` are how often phrases of its name and of what else is told of it were said. `term` is the phrase of the name that
+    `about` are how often phrases of its name and of what else is told of it were said, and `each` adds log(1 + count) over the
+    phrases of the name. `term` is the phrase of the name that
     was said most, or else the word that makes most of the nearness, said in `count` messages.
     """
 
     near: float
     fresh: float
     name: int
+    each: float
     about: int
     term: str
     count: int
@@ -151,6 +153,7 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
     near: dict[str, float] = defaultdict(float)
     fresh: dict[str, float] = defaultdict(float)
     name: dict[str, int] = defaultdict(int)
+    apiece: dict[str, float] = defaultdict(float)
     about: dict[str, int] = defaultdict(int)
     best: dict[str, tuple[bool, float, WordTie]] = {}
     for tie in ties:
@@ -163,12 +166,13 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
                 best[key] = (False, part, tie)
         for key in index.name.get(tie.word, ()):
             name[key] += tie.count
+            apiece[key] += log1p(tie.count)
             if key not in best or (True, tie.count) > best[key][:2]:
                 best[key] = (True, tie.count, tie)
         for key in index.about.get(tie.word, ()):
             about[key] += tie.count
             best.setdefault(key, (False, 0.0, tie))
     return {
-        key: Spoken(near.get(key, 0.0), fresh.get(key, 0.0), name.get(key, 0), about.get(key, 0), tie.word.strip('"'), tie.count)
+        key: Spoken(near[key], fresh[key], name[key], apiece[key], about[key], tie.word.strip('"'), tie.count)
         for key, (_, _, tie) in best.items()
     }

@@ -12,7 +12,8 @@ import pytest
 
 from local.engines import RunningEngines
 from platform_assets.assets.embeddings import text_of
-from ranking.past import Conditions, Past
+from ranking.known import Conditions
+from ranking.past import Past
 from ranking.recommend import Customer, Tuning
 from retrieval.generation import RECHECK_S, Generations
 from stores.cache import CacheReader

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ranking.engagement import ties_of, user_vector, words_spoken
-from ranking.past import Conditions, Past
+from ranking.known import Conditions
+from ranking.past import Past
 from stores.evidence import CampaignFigures, CoEngagement, IntentTie, NeighbourTie
 from stores.records import DAY_MS, Campaign, Record
 

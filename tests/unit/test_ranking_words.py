@@ -51,7 +51,7 @@ def test_a_word_counts_once_a_message_and_only_where_the_customer_speaks() -> No
     }
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 800), max_size=120), st.integers(0, 50)), max_size=20), st.randoms())
+@given(st.lists(st.tuples(st.lists(st.integers(0, 1500), max_size=150), st.integers(0, 50)), max_size=20), st.randoms())
 def test_the_words_most_used_are_kept_whatever_the_order_of_the_records(messages, random) -> None:
     records = [said(", ".join(f"w{n}" for n in numbers), at_ms) for numbers, at_ms in messages]
     kept = words_spoken(records)
