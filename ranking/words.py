@@ -120,7 +120,10 @@ class Spoken(Struct, frozen=True):
 
 
 def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
-    """The index over these campaigns. A word weighs log(1 + campaigns / campaigns that have it): what all of them have says little."""
+    """The index over these campaigns. A word weighs log(1 + campaigns / campaigns that have it).
+
+    Words and phrases that each of several campaigns has are left out: they tell none from another.
+    """
     terms = {
         key: campaign_terms(campaign.name, ". ".join(part for part in (campaign.description, campaign.category) if part))
         for key, campaign in campaigns.items()
@@ -134,13 +137,16 @@ def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
                 index[each].append(key)
         for word in held.words:
             having[word] += 1
-    rarity = {word: log(1 + len(campaigns) / count) for word, count in having.items()}
+    telling = len(campaigns) - 1 if len(campaigns) > 1 else 1
+    rarity = {word: log(1 + len(campaigns) / count) for word, count in having.items() if count <= telling}
     words: dict[str, dict[str, float]] = defaultdict(dict)
     for key, held in terms.items():
-        length = sqrt(sum(sorted(rarity[word] ** 2 for word in held.words)))
-        for word in held.words:
+        told = held.words & rarity.keys()
+        length = sqrt(sum(sorted(rarity[word] ** 2 for word in told)))
+        for word in told:
             words[word][key] = rarity[word] / length
-    return WordIndex(dict(words), dict(name), dict(about))
+    named, told_of = ({each: keys for each, keys in index.items() if len(keys) <= telling} for index in (name, about))
+    return WordIndex(dict(words), named, told_of)
 
 
 def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
