@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from stores.records import CustomerTies, Json, Tally
+from stores.records import CustomerTies, Json, Profile, Tally
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -18,6 +18,7 @@ class Said(Struct, frozen=True, kw_only=True):
     intent: str | None
     channel: str | None
     session_id: str | None
+    profile: Profile | None
     extra: dict[str, Json]
 
 

@@ -23,7 +23,7 @@ from tests.e2e.stack import Place, Up, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
-ASSETS = ["embeddings", "erasures", "graph", "metrics", "raw_docs", "release", "vectors"]
+ASSETS = ["embeddings", "erasures", "graph", "metrics", "ranking_model", "ranking_quality", "raw_docs", "release", "vectors"]
 STRANGER = "We do not know you yet"
 
 

@@ -3,14 +3,18 @@
 from collections.abc import Callable
 
 import dagster as dg
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from platform_assets.assets import embeddings, graph, metrics, raw_docs, release, vectors
+from platform_assets.assets import embeddings, graph, metrics, ranking_model, ranking_quality, raw_docs, release, vectors
 from platform_assets.definitions import definitions_on, defs
 from platform_assets.resources import Stores, stores_at
 from platform_assets.verification import check
+from ranking.model import RRF
+from ranking.quality import Quality
+from stores.models import Judgement
 from stores.records import Campaign, CustomerTies, FileReport, Tally
 from stores.settings import Settings
 from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, opened, refresh
@@ -64,6 +68,26 @@ def rename_a_campaign(stores: Stores) -> None:
     stores.graph.put_campaigns([Campaign(campaign_id="c_tents", name="Another name")])
 
 
+def swap_the_model(stores: Stores) -> None:
+    stores.documents.models.put(RRF.version, msgspec.json.encode(replace(RRF, centre=1.0)).decode())
+
+
+def fall_behind_popularity(stores: Stores) -> None:
+    found = Quality(
+        cases=100,
+        customers=1,
+        candidates=2.0,
+        ndcg10=(0.2, 0.1, 0.3),
+        methods={},
+        differences={"served-popularity": {"ndcg@10": (-0.1, -0.2, 0.0)}},
+        segments={},
+        models={},
+        silent=[],
+    )
+    report = msgspec.json.encode(found).decode()
+    stores.documents.models.set_judgement(Judgement(model=RRF.version, made_by="a test", records=1, outcomes=1, report=report))
+
+
 BROKEN: dict[Callable[[Stores], None], dg.AssetChecksDefinition] = {
     lose_a_record: raw_docs.ids_are_unique_and_all_in_the_ledger,
     miscount_a_file: raw_docs.every_record_read_is_accounted_for,
@@ -73,10 +97,15 @@ BROKEN: dict[Callable[[Stores], None], dg.AssetChecksDefinition] = {
     add_a_customer_without_records: graph.nothing_in_the_graph_dangles_or_is_doubled,
     change_a_tie: graph.every_record_that_names_a_campaign_has_its_tie,
     add_an_event_without_record: metrics.figures_add_up_to_the_records,
+    swap_the_model: ranking_model.the_model_in_use_is_kept_and_sound,
+    fall_behind_popularity: ranking_quality.what_is_served_is_better_than_popularity,
     publish_another_release: release.the_published_release_is_the_latest,
     rename_a_campaign: check.every_store_holds_what_the_records_say,
 }
-BROKEN_ELSEWHERE = {"nobody_who_was_forgotten_has_come_back"}  # in test_erasure.py, where somebody is forgotten first
+BROKEN_ELSEWHERE = {
+    "nobody_who_was_forgotten_has_come_back",  # in test_erasure.py, where somebody is forgotten first
+    "quality_has_not_fallen_since_the_last_release",  # in test_ranking_assets.py, where there is a past to judge on
+}
 
 
 @pytest.mark.parametrize("tamper", BROKEN, ids=lambda tamper: tamper.__name__)

@@ -43,7 +43,7 @@ def test_a_first_refresh_fills_every_store_and_publishes_release_one(loaded: Set
     assert set(stores.vectors.ids(release.message_vectors)) == SPOKEN
     assert set(stores.vectors.ids(release.user_vectors)) == {"u_1", "u_2", "u_3"}
     assert set(stores.vectors.ids(release.campaign_vectors)) == {"c_tents", "c_boots", "c_lamps"}
-    assert stores.graph.ties(["u_2"])["u_2"].words.keys() == {"need", "tent", "heavy", "rain"}
+    assert stores.graph.ties(["u_2"])["u_2"].words.keys() == {"need", "tent", "heavy", "rain", '"need tent heavy rain"'}
     assert stores.graph.ties(["u_2"])["u_2"].converted.keys() == {"c_tents"}
     assert stores.graph.ties(["u_3"])["u_3"].dismissed.keys() == {"c_lamps"}
     figures = stores.metrics.catalogue().figures
