@@ -69,7 +69,7 @@ def rename_a_campaign(stores: Stores) -> None:
 
 
 def swap_the_model(stores: Stores) -> None:
-    stores.documents.models.put(RRF.version, msgspec.json.encode(replace(RRF, centre=1.0)).decode())
+    stores.documents.models.put(RRF.version, msgspec.json.encode(replace(RRF, version="another")).decode())
 
 
 def fall_behind_popularity(stores: Stores) -> None:
