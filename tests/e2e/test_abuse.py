@@ -67,7 +67,7 @@ def started(folder: Path, hanging: int) -> Iterator[tuple[int, subprocess.Popen[
                 time.sleep(0.1)
         yield port, process
     finally:
-        process.kill()
+        process.terminate()  # not killed: its worker would go on
         process.wait()
 
 

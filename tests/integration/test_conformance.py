@@ -48,7 +48,7 @@ def api(environment: dict[str, str], settings: Settings) -> Iterator[str]:
                     time.sleep(0.1)
             yield url
         finally:
-            server.kill()
+            server.terminate()  # not killed: its worker would go on
 
 
 def test_the_api_answers_as_its_document_says(api: str) -> None:

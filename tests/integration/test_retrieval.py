@@ -323,7 +323,7 @@ def process(environment: dict[str, str], port: int) -> Iterator[subprocess.Popen
         try:
             yield running
         finally:
-            running.kill()
+            running.terminate()  # not killed: its worker would go on
 
 
 def test_the_server_answers_on_loopback_and_ends_on_sigterm(environment: dict[str, str], seeded: Settings) -> None:
