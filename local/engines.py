@@ -13,7 +13,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 from local.health import HEALTHY
-from local.processes import CannotStart, Child, PortTaken, free_port, port_is_free, spawn, wait_until
+from local.processes import CannotStart, Child, PortTaken, free_port, port_is_free, spawn, stands_still, wait_until
 from local.programs import NEO4J_DATABASE, NEO4J_USER, PROGRAMS, Place, Program, write_private
 
 READY_WITHIN_S = 120.0
@@ -135,8 +135,10 @@ class RunningEngines:
         self._children[name].kill()
 
     def pause(self, name: str) -> None:
-        """Freezes an engine: its port still takes connections, nothing answers."""
-        self._children[name].signal(SIGSTOP)
+        """Freezes an engine: its port still takes connections, nothing answers. Returns once all of it stands still."""
+        child = self._children[name]
+        child.signal(SIGSTOP)
+        wait_until(lambda: stands_still(child.pid), child, timeout_s=5.0, interval_s=0.01)
 
     def resume(self, name: str) -> None:
         """Lets a frozen engine go on; one that runs is let be."""

@@ -183,6 +183,15 @@ def keep_one_old(log: Path) -> None:
         log.replace(log.with_name(log.name + ".1"))
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process was stopped by a signal, as the kernel says: it delivers one thread after the other."""
+    try:
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread ended meanwhile, so not all stood still
+        return False
+    return all(state == "T" for state in states)
+
+
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP leaves the block by KeyboardInterrupt; further ones are ignored while it is left."""
