@@ -19,7 +19,7 @@ from stores.vectors import MessageVector, Vectors
 DIMENSION = 384
 TASTES = 40
 CUSTOMERS_AT_ONCE = 500
-MESSAGES, USERS = f"message_vectors_made_up_{DIMENSION}", f"user_vectors_made_up_{DIMENSION}"
+MESSAGES, USERS, TEXTS = (f"{kind}_vectors_made_up_{DIMENSION}" for kind in ("message", "user", "campaign"))
 WEIGHTS = EngagementWeights()
 
 
@@ -29,7 +29,8 @@ def fill(settings: Settings, *, customers: int, messages_each: int) -> None:
         Campaign(campaign_id=f"c_{n:03d}", name=f"Week {n}", category=THINGS[n % len(THINGS)], group=f"g_{n % 5}") for n in range(CAMPAIGNS)
     ]
     vectors, graph, metrics = Vectors(settings), Graph(settings), Metrics(open_engine(settings))
-    vectors.prepare(messages=MESSAGES, users=USERS, dimension=DIMENSION)
+    vectors.prepare(messages=MESSAGES, users=USERS, campaigns=TEXTS, dimension=DIMENSION)
+    put_texts(vectors, catalogue)
     graph.prepare()
     graph.put_campaigns(catalogue)
     metrics.prepare()
@@ -39,7 +40,7 @@ def fill(settings: Settings, *, customers: int, messages_each: int) -> None:
         graph.put_customers([ties_of(user_id, said, weights=WEIGHTS) for user_id, said, _ in batch])
         rows += [event_row(each) for _, said, _ in batch for each in said]
     graph.refresh_attraction({each.campaign_id for each in catalogue})
-    for name in (MESSAGES, USERS):
+    for name in (MESSAGES, USERS, TEXTS):
         vectors.settle(name)
     metrics.replace([(rows, catalogue)])
     for store in (vectors, graph, metrics):
@@ -95,6 +96,13 @@ def put_vectors(vectors: Vectors, batch: Batch) -> None:
     vectors.upsert_users(USERS, {user: user_vector(rows, at_ms[user], 30.0) for user, _, rows in batch})
 
 
+def put_texts(vectors: Vectors, catalogue: list[Campaign]) -> None:
+    """Each campaign's own vector, in a direction of its own."""
+    drawn = np.random.default_rng(2).normal(size=(len(catalogue), DIMENSION)).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    vectors.upsert_campaigns(TEXTS, {each.campaign_id: vector for each, vector in zip(catalogue, drawn, strict=True)})
+
+
 def event_row(record: Record) -> EventRow:
     return EventRow(
         key=record.key,
@@ -111,7 +119,16 @@ def event_row(record: Record) -> EventRow:
 
 def released(settings: Settings) -> None:
     """Makes what the stores hold release 1. Idempotent."""
-    made = Release(number=1, digest="d1", message_vectors=MESSAGES, user_vectors=USERS, model="made_up", dimension=DIMENSION, sequence=1)
+    made = Release(
+        number=1,
+        digest="d1",
+        message_vectors=MESSAGES,
+        user_vectors=USERS,
+        campaign_vectors=TEXTS,
+        model="made_up",
+        dimension=DIMENSION,
+        sequence=1,
+    )
     documents, cache = Documents(settings), Cache(settings)
     documents.prepare()
     documents.put_release(made)

@@ -30,7 +30,8 @@ from stores.settings import Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import Vectors
 
-MESSAGES, USERS, DIMENSION = "message_vectors_made_up_384_b", "user_vectors_made_up_384_b", 384
+DIMENSION = 384
+MESSAGES, USERS, TEXTS = (f"{kind}_vectors_made_up_{DIMENSION}_b" for kind in ("message", "user", "campaign"))
 CLUSTERS = 40
 READY_WITHIN_S = 60.0
 
@@ -128,9 +129,10 @@ def fill_vectors(settings: Settings, user_ids: list[str]) -> None:
     drawn = centres[rng.integers(CLUSTERS, size=len(user_ids))] + rng.normal(size=(len(user_ids), DIMENSION))
     unit = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     vectors = Vectors(settings)
-    vectors.prepare(messages=MESSAGES, users=USERS, dimension=DIMENSION)
+    vectors.prepare(messages=MESSAGES, users=USERS, campaigns=TEXTS, dimension=DIMENSION)
     vectors.upsert_users(USERS, dict(zip(user_ids, unit, strict=True)))
     vectors.settle(USERS)
+    vectors.settle(TEXTS)
     vectors.close()
 
 
@@ -155,6 +157,7 @@ def publish(settings: Settings, number: int) -> None:
         digest=f"d{number}",
         message_vectors=MESSAGES,
         user_vectors=USERS,
+        campaign_vectors=TEXTS,
         model="made-up",
         dimension=DIMENSION,
         sequence=number,
