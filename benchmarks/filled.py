@@ -6,15 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.synthetic import CAMPAIGNS, FIRST_DAY, INTENTS, THINGS
-from ranking.engagement import EngagementWeights, ties_of, user_vector, weight_of
+from ranking.engagement import EngagementWeights, ties_of, user_vector
 from stores.cache import Cache
 from stores.documents import Documents
 from stores.graph import Graph
 from stores.metrics import EventRow, Metrics
-from stores.records import Campaign, Record, Release, epoch_ms, iso
+from stores.records import Campaign, Record, Release, epoch_ms
 from stores.settings import Settings
 from stores.sql import open_engine
 from stores.vectors import MessageVector, Vectors
+from tests.seeding import event_row
 
 DIMENSION = 384
 TASTES = 40
@@ -38,7 +39,7 @@ def fill(settings: Settings, *, customers: int, messages_each: int) -> None:
     for batch in batches(customers, messages_each):
         put_vectors(vectors, batch)
         graph.put_customers([ties_of(user_id, said, weights=WEIGHTS) for user_id, said, _ in batch])
-        rows += [event_row(each) for _, said, _ in batch for each in said]
+        rows += [event_row(each, WEIGHTS) for _, said, _ in batch for each in said]
     graph.refresh_attraction({each.campaign_id for each in catalogue})
     for name in (MESSAGES, USERS, TEXTS):
         vectors.settle(name)
@@ -101,20 +102,6 @@ def put_texts(vectors: Vectors, catalogue: list[Campaign]) -> None:
     drawn = np.random.default_rng(2).normal(size=(len(catalogue), DIMENSION)).astype(np.float32)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     vectors.upsert_campaigns(TEXTS, {each.campaign_id: vector for each, vector in zip(catalogue, drawn, strict=True)})
-
-
-def event_row(record: Record) -> EventRow:
-    return EventRow(
-        key=record.key,
-        user_id=record.user_id,
-        at_ms=record.timestamp_ms,
-        day=iso(record.timestamp_ms)[:10],
-        event=record.event,
-        weight=weight_of(record.event, record.intent, weights=WEIGHTS),
-        campaign_id=record.campaign_id,
-        group=record.group,
-        intent=record.intent,
-    )
 
 
 def released(settings: Settings) -> None:

@@ -20,15 +20,16 @@ from benchmarks.synthetic import MESSAGES_EACH, campaigns, messages
 from local.engines import RunningEngines, running_engines
 from local.environment import ROOT
 from local.processes import free_port
-from ranking.engagement import EngagementWeights, ties_of, weight_of
+from ranking.engagement import EngagementWeights, ties_of
 from stores.cache import Cache
 from stores.documents import Documents
 from stores.graph import Graph
-from stores.metrics import EventRow, Metrics
-from stores.records import Campaign, Record, Release, epoch_ms, iso
+from stores.metrics import Metrics
+from stores.records import Campaign, Record, Release, epoch_ms
 from stores.settings import Settings, load_settings
 from stores.sql import open_engine
 from stores.vectors import Vectors
+from tests.seeding import event_row
 
 DIMENSION = 384
 MESSAGES, USERS, TEXTS = (f"{kind}_vectors_made_up_{DIMENSION}_b" for kind in ("message", "user", "campaign"))
@@ -134,20 +135,6 @@ def fill_vectors(settings: Settings, user_ids: list[str]) -> None:
     vectors.settle(USERS)
     vectors.settle(TEXTS)
     vectors.close()
-
-
-def event_row(record: Record, weights: EngagementWeights) -> EventRow:
-    return EventRow(
-        key=record.key,
-        user_id=record.user_id,
-        at_ms=record.timestamp_ms,
-        day=iso(record.timestamp_ms)[:10],
-        event=record.event,
-        weight=weight_of(record.event, record.intent, weights=weights),
-        campaign_id=record.campaign_id,
-        group=record.group,
-        intent=record.intent,
-    )
 
 
 def publish(settings: Settings, number: int) -> None:
