@@ -1,6 +1,6 @@
 """What customers get while a store is killed or hangs, and how soon all is well again. Every store, both ways, under traffic.
 
-    python benchmarks/outages.py [--customers 1000] [--clients 8] [--json]
+    python benchmarks/outages.py [--customers 1000] [--clients 8] [--stores …] [--json]
 
 Starts engines and an API of its own. Clients ask for cached answers and for new ones, and post events, all the time. After
 two seconds a store is killed (SIGKILL) or frozen (SIGSTOP) for four, then it is brought back. `unsound` counts answers that
@@ -66,11 +66,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=1000, help="how many customers the stores hold (default 1000)")
     parser.add_argument("--clients", type=int, default=8, help="how many ask at the same time (default 8)")
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES, help="which stores go away (default: all, one by one)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"where the result is kept (default {RESULTS.name} in results/)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="outages-") as folder, staged(Path(folder), customers=asked.customers) as stage:
-        outages = [outage(stage, store, how, asked.clients, asked.customers) for store in STORES for how in WAYS]
+        outages = [outage(stage, store, how, asked.clients, asked.customers) for store in asked.stores for how in WAYS]
     result = {
         "measured": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
@@ -160,19 +161,25 @@ def summary(answers: list[Asked], store: str, how: str, down_s: float, back_s: f
     """What was answered while the store was away, by kind; what should not have been; how soon all was well."""
     away = [each for each in answers if down_s <= each.at_s < back_s]
     after = [each for each in answers if each.at_s >= back_s]
-    said = Counter(f"{each.kind}: {each.status} {' '.join(filter(None, (each.cache, each.degraded)))}".strip() for each in away)
-    not_whole = [each.at_s + each.took_s - back_s for each in after if not each.whole]
+    not_whole = [each for each in after if not each.whole]
     return {
         "store": store,
         "how": how,
         "away_s": round(back_s - down_s, 1),
         "unsound": sum(not each.sound(store) for each in away) + sum(not each.sound(store) for each in after),
         "longest_s": round(max(each.took_s for each in answers), 2),
-        "whole_after_s": round(max(not_whole, default=0.0), 1),
+        "whole_after_s": round(max((each.at_s + each.took_s - back_s for each in not_whole), default=0.0), 1),
         "answers_before": sum(each.at_s < down_s for each in answers),
-        "answers_away": dict(sorted(said.items())),
+        "answers_away": counted(away),
         "answers_after": len(after),
+        "not_whole_after": counted(not_whole),
     }
+
+
+def counted(answers: list[Asked]) -> dict[str, int]:
+    """How many answers there are of each kind, status, state of the cache and missing store."""
+    said = Counter(f"{each.kind}: {each.status} {' '.join(filter(None, (each.cache, each.degraded)))}".strip() for each in answers)
+    return dict(sorted(said.items()))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from stores.metrics import Metrics
 from stores.records import Campaign, Record, Release, epoch_ms
 from stores.settings import Settings, load_settings
 from stores.sql import open_engine
-from stores.vectors import Vectors
+from stores.vectors import Vector, Vectors
 from tests.seeding import event_row
 
 DIMENSION = 384
@@ -108,7 +108,7 @@ def fill(settings: Settings, customers: int) -> None:
         record = msgspec.convert({**row, "timestamp_ms": epoch_ms(datetime.fromisoformat(str(row["timestamp"])))}, Record)
         of_user[record.user_id].append(record)
     entries, weights = [msgspec.convert(row, Campaign) for row in campaigns()], EngagementWeights()
-    fill_vectors(settings, sorted(of_user))
+    fill_vectors(settings, sorted(of_user), [each.campaign_id for each in entries])
     graph = Graph(settings)
     graph.prepare()
     graph.put_campaigns(entries)
@@ -124,17 +124,23 @@ def fill(settings: Settings, customers: int) -> None:
     publish(settings, 1)
 
 
-def fill_vectors(settings: Settings, user_ids: list[str]) -> None:
+def fill_vectors(settings: Settings, user_ids: list[str], campaign_ids: list[str]) -> None:
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(CLUSTERS, DIMENSION))
-    drawn = centres[rng.integers(CLUSTERS, size=len(user_ids))] + rng.normal(size=(len(user_ids), DIMENSION))
-    unit = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     vectors = Vectors(settings)
     vectors.prepare(messages=MESSAGES, users=USERS, campaigns=TEXTS, dimension=DIMENSION)
-    vectors.upsert_users(USERS, dict(zip(user_ids, unit, strict=True)))
+    vectors.upsert_users(USERS, around(centres, user_ids, rng))
+    vectors.upsert_campaigns(TEXTS, around(centres, campaign_ids, rng))
     vectors.settle(USERS)
     vectors.settle(TEXTS)
     vectors.close()
+
+
+def around(centres: np.ndarray, ids: list[str], rng: np.random.Generator) -> dict[str, Vector]:
+    """For each id a vector of length 1 near one of the centres, float32, (dimension,)."""
+    drawn = centres[rng.integers(len(centres), size=len(ids))] + rng.normal(size=(len(ids), centres.shape[1]))
+    unit = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    return dict(zip(ids, unit, strict=True))
 
 
 def publish(settings: Settings, number: int) -> None:

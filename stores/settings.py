@@ -60,8 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     embedding_max_tokens: Positive = 256
     embedding_batch_rows: Positive = 32
     vector_index: Literal["FLAT", "IVF_FLAT", "HNSW", "AUTOINDEX"] = "IVF_FLAT"
-    vector_index_params: dict[str, int] = msgspec.field(default_factory=lambda: {"nlist": 64})
-    vector_search_params: dict[str, int] = msgspec.field(default_factory=lambda: {"nprobe": 64})
+    vector_index_params: dict[str, int] = msgspec.field(default_factory=lambda: {"nlist": 128})
+    vector_search_params: dict[str, int] = msgspec.field(default_factory=lambda: {"nprobe": 128})
     user_vector_half_life_days: PositiveFloat = 30.0
 
     # Engagement
