@@ -5,7 +5,8 @@ them counts any more; an answer that is computed reads what was posted of the cu
 
 Where Redis cannot be told, it may come back with answers of before. So whoever has seen it fail believes nothing that it
 holds until it was told of everybody of whom something waits; so does a process that has just begun. That is done again and
-again by itself, until it is done.
+again by itself, until it is done. Where MongoDB cannot say who that is, Redis is believed only if it was slow and nothing
+more: it runs on as it did, and was told of every event that this process took.
 """
 
 import asyncio
@@ -37,7 +38,9 @@ class Feedback:
         self._postings = postings
         self._cache = cache
         self._max_record_bytes = max_record_bytes
-        self._missed, self._told = 1, 0  # how often Redis may have missed an event, and how many of these times are made good
+        self._failed, self._passed = 1, 0  # how often Redis failed, and up to which of these times it is believed again
+        self._missed, self._told = 1, 0  # the last time at which it missed an event or may have, and the last one made good
+        self._run: str | None = None  # which run of Redis was told of everything
         self._flights: Flights[bool] = Flights()
         self._reads: Coalesced[str, list[str]] = Coalesced(self._events_of)
         self._telling: asyncio.Task[None] | None = None
@@ -70,31 +73,50 @@ class Feedback:
         found = await self._postings.of(user_ids)
         return [found[user_id] for user_id in user_ids]
 
-    def missed(self) -> None:
-        """Says that Redis did not answer, or has lost what it held: it may not know of the latest events."""
-        self._missed += 1
+    def failed(self, *, missed: bool) -> None:
+        """Says that Redis did not answer; with `missed`, that it was not told of an event, or has lost what it held."""
+        self._failed += 1
+        if missed:
+            self._missed = self._failed
 
     async def redis_knows(self) -> bool:
         """Whether what Redis is asked from now on counts: it was told of everybody of whom something waits, now at the latest."""
-        return self._missed == self._told or await self._flights.join("tell", self._catch_up)
+        return self._failed == self._passed or await self._flights.join("tell", self._catch_up)
 
     async def _catch_up(self) -> bool:
-        missed = self._missed
+        failed = self._failed
         try:
-            await self._cache.bump(())  # while Redis is silent, MongoDB is not asked time and again
-            await self._cache.bump(await self._postings.users())
+            run = await self._cache.run()  # while Redis is silent, MongoDB is not asked time and again
+            everybody = await self._of_whom_something_waits(run)
+            await self._cache.bump(everybody or ())
         except StoreError as exc:
             log.info("Redis was not told of what was posted: %s", exc)
             return False
-        self._told = missed
+        self._passed = failed
+        if everybody is not None:
+            self._told, self._run = failed, run
         return True
+
+    async def _of_whom_something_waits(self, run: str) -> set[str] | None:
+        """Whom Redis must be told of; None where MongoDB does not say, and this run of Redis was only slow.
+
+        Raises:
+            StoreError: MongoDB does not say, and Redis may have missed something.
+        """
+        try:
+            return await self._postings.users()
+        except StoreError as exc:
+            if self._missed > self._told or run != self._run:
+                raise
+            log.info("Redis was slow, but missed nothing, and is believed: %s", exc)
+            return None
 
     async def _tell(self, user_ids: Sequence[str]) -> bool:
         try:
             await self._cache.bump(set(user_ids))
         except StoreError as exc:
             log.warning("%s: it is told of what was posted as soon as it answers", exc)
-            self.missed()
+            self.failed(missed=True)
             if self._telling is None or self._telling.done():
                 self._telling = asyncio.create_task(self._until_told())
             return False

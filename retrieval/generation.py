@@ -81,7 +81,11 @@ class Generations:
             StoreError: nothing is in memory, and a store does not answer.
         """
         held = self.held
-        if held is not None and ((held.release.number == number and held.whole) or self._just_asked(number)):
+        if held is not None and held.release.number == number and held.whole:
+            # Redis says that nothing newer was published: whatever could not be asked for it before is not missing any more.
+            self.held = held = replace(held, missing=()) if held.missing else held
+            return self.as_of_now(held)
+        if held is not None and self._just_asked(number):
             return self.as_of_now(held)
         try:
             async with asyncio.timeout(2 * self._settings.read_timeout_s):

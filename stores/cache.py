@@ -258,6 +258,11 @@ class CacheReader:
                 await both.execute()
         return True
 
+    async def run(self) -> str:
+        """Which run of Redis answers: another one after it was started again, or another server took over."""
+        with self._breaker, translated("redis", REDIS_ERRORS):
+            return str((await self._redis.info("server"))["run_id"])
+
     async def bump(self, user_ids: Iterable[str]) -> None:
         """Outdates every answer to these customers, as `Cache.bump_user` does for one; one round trip for all, also for nobody."""
         with self._breaker, translated("redis", REDIS_ERRORS):

@@ -110,7 +110,7 @@ class Postings:
     async def users(self) -> set[str]:
         """Everybody of whom something was posted that no release reflects yet."""
         with self._breaker, translated("mongodb", MONGODB_ERRORS):
-            return {user async for document in self._rows.find({}, {"users": 1}) for user in posting_of({"events": (), **document}).users}
+            return {str(user_id) for user_id in await self._rows.distinct("users")}
 
 
 def theirs(posting: Posting, user_id: str) -> list[str]:

@@ -119,6 +119,20 @@ async def test_without_milvus_a_release_is_served_without_them_and_they_come_lat
     assert found.lineup.catalogue.vectors.keys() == {each.campaign_id for each in CAMPAIGNS}
 
 
+async def test_a_store_that_is_back_is_not_called_missing_although_no_newer_release_comes(
+    engines: RunningEngines, seeded: Settings
+) -> None:
+    hasty = msgspec.structs.replace(seeded, read_timeout_s=1.0)
+    async with generations_on(hasty) as generations:
+        await generations.current(1)
+        engines.kill("mongodb")
+        without = await generations.current(None)
+        engines.restore()
+        after = await generations.current(1)
+    assert (without.release.number, without.missing) == (1, ("mongodb",))
+    assert (after.release.number, after.missing) == (1, ())
+
+
 async def test_a_release_from_before_there_were_such_vectors_is_served_whole(seeded: Settings) -> None:
     older = msgspec.structs.replace(release(seeded, 2), number=3, campaign_vectors="")
     documents = Documents(seeded)

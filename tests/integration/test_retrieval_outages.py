@@ -219,6 +219,37 @@ async def test_an_event_that_redis_could_not_be_told_of_is_honoured_before_and_a
     assert (meanwhile.headers["X-Cache"], [ids(answer).count("c_101") for answer in (meanwhile, *after)]) == ("bypass", [0, 0, 0])
 
 
+async def test_a_redis_that_was_only_slow_is_believed_without_mongodb(engines: RunningEngines, seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        before = [await asked(api) for _ in range(2)]
+        engines.pause("redis")
+        meanwhile = await asked(api)
+        engines.pause("mongodb")
+        engines.resume("redis")
+        after = await hit(api)
+    assert (before[1].headers["X-Cache"], meanwhile.headers["X-Cache"]) == ("hit", "bypass")
+    assert (after.headers["X-Cache"], ids(after)) == ("hit", ids(before[0]))
+
+
+async def test_a_redis_that_was_started_again_is_not_believed_without_mongodb(engines: RunningEngines, seeded: Settings) -> None:
+    async with serving(seeded) as api:
+        await asked(api)
+        engines.pause("mongodb")
+        engines.kill("redis")
+        await asked(api)
+        engines.start("redis")
+        after = await hit(api)
+    assert (after.status_code, after.json()["store"]) == (503, "mongodb")
+
+
+async def hit(api: httpx.AsyncClient) -> httpx.Response:
+    """The first answer from the cache, or the last one of any kind within two seconds."""
+    until = time.monotonic() + 2
+    while (answer := await asked(api)).headers.get("X-Cache") != "hit" and time.monotonic() < until:
+        await asyncio.sleep(0.1)
+    return answer
+
+
 async def test_without_mongodb_the_release_in_memory_goes_on_being_served(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
         await asked(api)
