@@ -6,7 +6,7 @@ them counts any more; an answer that is computed reads what was posted of the cu
 Where Redis cannot be told, it may come back with answers of before. So whoever has seen it fail believes nothing that it
 holds until it was told of everybody of whom something waits; so does a process that has just begun. That is done again and
 again by itself, until it is done. Where MongoDB cannot say who that is, Redis is believed only if it was slow and nothing
-more: it runs on as it did, and was told of every event that this process took.
+more: it runs on as it did, and is told of the events that this process could not tell it of.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ from stores.posted import Postings
 from stores.records import Record, Rejected
 
 AGAIN_S = 0.1
+UNTOLD_USERS = 10_000
+"""Of so many customers a process remembers that Redis was not told of them."""
 EVENTS: tuple[str, ...] = get_args(PostedEvent)
 
 log = logging.getLogger("retrieval")
@@ -39,8 +41,8 @@ class Feedback:
         self._cache = cache
         self._max_record_bytes = max_record_bytes
         self._failed, self._passed = 1, 0  # how often Redis failed, and up to which of these times it is believed again
-        self._missed, self._told = 1, 0  # the last time at which it missed an event or may have, and the last one made good
-        self._run: str | None = None  # which run of Redis was told of everything
+        self._run: str | None = None  # which run of Redis was told of everybody but the following; None where it lost that
+        self._untold: set[str] = set()
         self._flights: Flights[bool] = Flights()
         self._reads: Coalesced[str, list[str]] = Coalesced(self._events_of)
         self._telling: asyncio.Task[None] | None = None
@@ -73,54 +75,62 @@ class Feedback:
         found = await self._postings.of(user_ids)
         return [found[user_id] for user_id in user_ids]
 
-    def failed(self, *, missed: bool) -> None:
-        """Says that Redis did not answer; with `missed`, that it was not told of an event, or has lost what it held."""
+    def failed(self, *, lost: bool) -> None:
+        """Says that Redis did not answer; `lost`: that it does not hold any more, or never did, what it was told."""
         self._failed += 1
-        if missed:
-            self._missed = self._failed
+        if lost:
+            self._run = None
 
     async def redis_knows(self) -> bool:
         """Whether what Redis is asked from now on counts: it was told of everybody of whom something waits, now at the latest."""
         return self._failed == self._passed or await self._flights.join("tell", self._catch_up)
 
     async def _catch_up(self) -> bool:
-        failed = self._failed
+        failed, (untold, self._untold) = self._failed, (self._untold, set())
         try:
             run = await self._cache.run()  # while Redis is silent, MongoDB is not asked time and again
-            everybody = await self._of_whom_something_waits(run)
-            await self._cache.bump(everybody or ())
+            await self._cache.bump(untold | await self._of_whom_something_waits(run))
         except StoreError as exc:
             log.info("Redis was not told of what was posted: %s", exc)
+            self._untold |= untold
             return False
+        if self._failed == failed:
+            self._run = run
         self._passed = failed
-        if everybody is not None:
-            self._told, self._run = failed, run
         return True
 
-    async def _of_whom_something_waits(self, run: str) -> set[str] | None:
-        """Whom Redis must be told of; None where MongoDB does not say, and this run of Redis was only slow.
+    async def _of_whom_something_waits(self, run: str) -> set[str]:
+        """Whom Redis must be told of besides `_untold`: nobody where MongoDB does not say, and this run of Redis was only slow.
 
         Raises:
-            StoreError: MongoDB does not say, and Redis may have missed something.
+            StoreError: MongoDB does not say, and Redis may have lost what it was told.
         """
         try:
             return await self._postings.users()
         except StoreError as exc:
-            if self._missed > self._told or run != self._run:
+            if run != self._run:
                 raise
-            log.info("Redis was slow, but missed nothing, and is believed: %s", exc)
-            return None
+            log.info("Redis was slow, but lost nothing, and is believed: %s", exc)
+            return set()
 
     async def _tell(self, user_ids: Sequence[str]) -> bool:
         try:
             await self._cache.bump(set(user_ids))
         except StoreError as exc:
             log.warning("%s: it is told of what was posted as soon as it answers", exc)
-            self.failed(missed=True)
+            self._remember(user_ids)
             if self._telling is None or self._telling.done():
                 self._telling = asyncio.create_task(self._until_told())
             return False
         return True
+
+    def _remember(self, user_ids: Sequence[str]) -> None:
+        """Remembers of whom Redis was not told, unless these become too many: then only MongoDB knows."""
+        self._untold.update(user_ids)
+        many = len(self._untold) > UNTOLD_USERS
+        if many:
+            self._untold.clear()
+        self.failed(lost=many)
 
     async def _until_told(self) -> None:
         while not await self.redis_knows():

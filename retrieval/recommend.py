@@ -205,10 +205,10 @@ class Recommender:
                 view = await self._cache.read(user_id, query)
         except StoreError as exc:
             log.info("the cache is passed by: %s", exc)
-            self._feedback.failed(missed=False)
+            self._feedback.failed(lost=False)
             return None
         if view.release is None:
-            self._feedback.failed(missed=True)
+            self._feedback.failed(lost=True)
         return view
 
     def _fresh(self, view: CacheView | None) -> Answer | None:

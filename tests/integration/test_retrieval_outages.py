@@ -222,13 +222,18 @@ async def test_an_event_that_redis_could_not_be_told_of_is_honoured_before_and_a
 async def test_a_redis_that_was_only_slow_is_believed_without_mongodb(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
         before = [await asked(api) for _ in range(2)]
+        other = [await asked(api, "/recommendations/u_002?limit=5") for _ in range(2)]
         engines.pause("redis")
         meanwhile = await asked(api)
+        said = await api.post("/events", json=event("u_002", "dismissal", "c_101"))
         engines.pause("mongodb")
         engines.resume("redis")
         after = await hit(api)
-    assert (before[1].headers["X-Cache"], meanwhile.headers["X-Cache"]) == ("hit", "bypass")
+        of_the_other = await asked(api, "/recommendations/u_002?limit=5")
+    assert [each.headers["X-Cache"] for each in (before[1], other[1], meanwhile)] == ["hit", "hit", "bypass"]
     assert (after.headers["X-Cache"], ids(after)) == ("hit", ids(before[0]))
+    assert (said.status_code, said.headers["X-Degraded"]) == (202, "redis")
+    assert (of_the_other.status_code, of_the_other.json()["store"]) == (503, "mongodb")
 
 
 async def test_a_redis_that_was_started_again_is_not_believed_without_mongodb(engines: RunningEngines, seeded: Settings) -> None:
