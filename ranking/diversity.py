@@ -13,6 +13,11 @@ POOL = 5
 """How many times as many campaigns as are wanted are looked at."""
 
 
+def pool(limit: int, diversity: float) -> int:
+    """How many of the best campaigns are looked at for `limit` places."""
+    return limit if diversity <= 0 else POOL * limit
+
+
 def diversified(
     found: Sequence[Fused], campaigns: dict[str, Campaign], texts: CampaignTexts, *, limit: int, diversity: float
 ) -> list[Fused]:
@@ -23,14 +28,14 @@ def diversified(
     """
     if diversity <= 0 or not found:
         return list(found[:limit])
-    pool, chosen = list(found[: POOL * limit]), list[Fused]()
-    most = max(pool[0].score, 1e-9)
-    nearest = dict.fromkeys((each.campaign_id for each in pool), 0.0)
-    while pool and len(chosen) < limit:
-        best = max(pool, key=lambda each: ((1 - diversity) * each.score / most - diversity * nearest[each.campaign_id], -pool.index(each)))
-        pool.remove(best)
+    left, chosen = list(found[: pool(limit, diversity)]), list[Fused]()
+    most = max(left[0].score, 1e-9)
+    nearest = dict.fromkeys((each.campaign_id for each in left), 0.0)
+    while left and len(chosen) < limit:
+        best = max(left, key=lambda each: ((1 - diversity) * each.score / most - diversity * nearest[each.campaign_id], -left.index(each)))
+        left.remove(best)
         chosen.append(best)
-        for each in pool:
+        for each in left:
             near = likeness(campaigns[best.campaign_id], campaigns[each.campaign_id], texts)
             nearest[each.campaign_id] = max(nearest[each.campaign_id], near)
     return chosen

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from math import exp
 from typing import Literal
 
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ranking.fusion import DECIMALS, Fused, Place, Ranked, fuse, largest_first
+from ranking.fusion import DECIMALS, Fused, Parts, Ranked, best, fuse
 
 RANK_K = 60
 
@@ -60,36 +61,47 @@ def features_of(source: str, ranked: Ranked) -> Iterator[tuple[str, float]]:
     for name, value in ranked.candidate.signals.items():
         yield f"{source}.{name}", value
     yield f"{source}.present", 1.0
-    yield f"{source}.rank", (RANK_K + 1) / (RANK_K + ranked.rank)
+    yield f"{source}.rank", reciprocal(ranked.rank)
 
 
-def contribution(source: str, ranked: Ranked, model: RankingModel) -> float:
-    """What one source's place adds to a campaign's sum under a linear model."""
-    return sum(model.weights.get(name, 0.0) * value for name, value in features_of(source, ranked))
+def reciprocal(rank: int) -> float:
+    return (RANK_K + 1) / (RANK_K + rank)
 
 
-def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel) -> list[Fused]:
+def weights_of(source: str, model: RankingModel) -> dict[str, float]:
+    """The weights of one source's features, by the names that they have there."""
+    return {name.removeprefix(f"{source}."): weight for name, weight in model.weights.items() if name.startswith(f"{source}.")}
+
+
+def contribution(ranked: Ranked, weights: Mapping[str, float]) -> float:
+    """What one source's place adds to a campaign's sum under a linear model: its features x these `weights` of that source's."""
+    total = 0.0
+    for name, value in ranked.candidate.signals.items():
+        total += weights.get(name, 0.0) * value
+    return total + weights.get("present", 0.0) + weights.get("rank", 0.0) * reciprocal(ranked.rank)
+
+
+def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel, *, most: int | None = None) -> list[Fused]:
     """The sum of all features x weights as a score in [0, 1]: 1 / (1 + exp(centre - sum)); contributions are parts of the sum.
 
-    The order is total: score downwards, then campaign_id.
+    The order is total: score downwards, then campaign_id. With `most`, the best so many.
     """
-    places: dict[str, list[Place]] = defaultdict(list)
+    parts: Parts = defaultdict(list)
     for source, found in rankings.items():
+        weights = weights_of(source, model)
         for each in found:
-            one = each.candidate
-            part = round(contribution(source, each, model), DECIMALS)
-            place = Place(source=source, rank=each.rank, score=one.score, contribution=part, evidence=one.evidence)
-            places[one.campaign_id].append(place)
-    fused = [Fused(key, squashed(held, model.centre), tuple(sorted(held, key=largest_first))) for key, held in places.items()]
-    return sorted(fused, key=lambda each: (-each.score, each.campaign_id))
+            parts[each.candidate.campaign_id].append((round(contribution(each, weights), DECIMALS), source, each))
+    return best(parts, partial(squashed, centre=model.centre), most=most)
 
 
-def squashed(held: Sequence[Place], centre: float) -> float:
+def squashed(parts: Iterable[float], centre: float) -> float:
     """The logistic function of the sum of contributions, rounded so that equal sums are equal whatever the arithmetic did on the way."""
-    total = sum(sorted(place.contribution for place in held)) - centre
+    total = sum(sorted(parts)) - centre
     return round(1 / (1 + exp(-total)) if total > -700 else 0.0, DECIMALS)
 
 
-def fused(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel, *, k: int, weights: Mapping[str, float]) -> list[Fused]:
-    """The rankings as one, the model's way. `k` and the sources' `weights` are those of reciprocal rank fusion."""
-    return linear(rankings, model) if model.kind == "linear" else fuse(rankings, k=k, weights=weights)
+def fused(
+    rankings: Mapping[str, Sequence[Ranked]], model: RankingModel, *, k: int, weights: Mapping[str, float], most: int | None = None
+) -> list[Fused]:
+    """The rankings as one, the model's way: the best `most`, or all. `k` and the sources' `weights` are those of reciprocal rank fusion."""
+    return linear(rankings, model, most=most) if model.kind == "linear" else fuse(rankings, k=k, weights=weights, most=most)

@@ -51,7 +51,7 @@ def own_history(
     for key, said in spoken(around.words, index).items():
         signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), each=said.each, about=log1p(said.about))
         parts[key].append((word_score(said), OwnWords(said.term, said.count)))
-    return [strongest(key, found, signals[key]) for key, found in parts.items()]
+    return [Candidate(key, sum(sorted([score for score, _ in found])), strongest(found), signals[key]) for key, found in parts.items()]
 
 
 def word_score(said: Spoken) -> float:
@@ -80,8 +80,9 @@ def trait_parts(
     for trait, share in spent.items():
         holders = sharing.get(trait, ())
         rarity = 1 - len(holders) / offered if offered > 1 else 1.0
+        evidence = OwnEngagement(*trait, counts[trait])
         for key in holders if rarity > 0 else ():
-            yield key, trait[0], share * rarity / TRAITS, OwnEngagement(*trait, counts[trait])
+            yield key, trait[0], share * rarity / TRAITS, evidence
 
 
 def channel_parts(channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, str, float, Evidence]]:

@@ -7,11 +7,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from ranking.diversity import diversified
+from ranking.diversity import diversified, pool
 from ranking.eligibility import Policy, Standing, allowed, fallbacks, restricted, standing
 from ranking.fusion import Fused, Place, Ranked, ranked
 from ranking.holdout import held_out
-from ranking.model import RRF, RankingModel, contribution, fused
+from ranking.model import RRF, RankingModel, contribution, fused, weights_of
 from ranking.own_history import Trait, by_trait, own_history
 from ranking.popularity import Lately, engagement, kind_rates, lately
 from ranking.reasons import nothing_else, reason
@@ -156,7 +156,8 @@ def leaders(popular: list[Ranked], model: RankingModel) -> list[Ranked]:
     """The campaigns in the order in which their engagement alone would rank them."""
     if model.kind == "rrf":
         return popular
-    return sorted(popular, key=lambda each: (-contribution(ENGAGEMENT, each, model), each.candidate.campaign_id))
+    weights = weights_of(ENGAGEMENT, model)
+    return sorted(popular, key=lambda each: (-contribution(each, weights), each.candidate.campaign_id))
 
 
 def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning, who: Standing | None = None) -> list[Recommended]:
@@ -203,7 +204,7 @@ def rankings(
 def placed(lineup: Lineup, found: Mapping[str, Sequence[Ranked]], *, limit: int, tuning: Tuning) -> list[Fused]:
     """The sources' rankings as the one that is served: fused the way of the lineup's model, then made diverse if that is asked for."""
     weights = tuning.source_weights if found.keys() - {ENGAGEMENT} else {}
-    best = fused(found, lineup.model, k=tuning.fusion_k, weights=weights)
+    best = fused(found, lineup.model, k=tuning.fusion_k, weights=weights, most=pool(limit, tuning.diversity))
     return diversified(best, lineup.offered, lineup.offering.texts, limit=limit, diversity=tuning.diversity)
 
 

@@ -24,34 +24,34 @@ OWN_HISTORY = "own_history"
 ENGAGEMENT = "engagement"
 
 
-class AlikeCustomers(Struct, frozen=True, tag="similar_customers"):
+class AlikeCustomers(Struct, frozen=True, gc=False, tag="similar_customers"):
     """`engaged` of the customer's `nearest` most similar customers engaged with the campaign."""
 
     engaged: int
     nearest: int
 
 
-class CloseText(Struct, frozen=True, tag="close_text"):
+class CloseText(Struct, frozen=True, gc=False, tag="close_text"):
     """The campaign's own text is as near as `similarity`, a cosine, to what the customer talks about."""
 
     similarity: float
 
 
-class SharedCampaign(Struct, frozen=True, tag="shared_campaign"):
+class SharedCampaign(Struct, frozen=True, gc=False, tag="shared_campaign"):
     """`customers` others engaged with the campaign and also with `via`, which this customer engaged with."""
 
     via: str
     customers: int
 
 
-class SharedIntent(Struct, frozen=True, tag="shared_intent"):
+class SharedIntent(Struct, frozen=True, gc=False, tag="shared_intent"):
     """`customers` others who expressed `intent`, as this customer did, engaged with the campaign."""
 
     intent: str
     customers: int
 
 
-class OwnEngagement(Struct, frozen=True, tag="own_engagement"):
+class OwnEngagement(Struct, frozen=True, gc=False, tag="own_engagement"):
     """The customer engaged `count` times with campaigns of the same `kind`: this very campaign, its category or its group."""
 
     kind: str
@@ -59,21 +59,21 @@ class OwnEngagement(Struct, frozen=True, tag="own_engagement"):
     count: int
 
 
-class OwnWords(Struct, frozen=True, tag="own_words"):
+class OwnWords(Struct, frozen=True, gc=False, tag="own_words"):
     """The customer said `term`, a word or a phrase that the campaign's text has too, in `count` messages."""
 
     term: str
     count: int
 
 
-class OwnChannel(Struct, frozen=True, tag="own_channel"):
+class OwnChannel(Struct, frozen=True, gc=False, tag="own_channel"):
     """The customer engaged `count` times by `channel`, which is one of the campaign's."""
 
     channel: str
     count: int
 
 
-class Popularity(Struct, frozen=True, tag="popularity"):
+class Popularity(Struct, frozen=True, gc=False, tag="popularity"):
     """`customers` distinct customers engaged with the campaign, which reached `exposed`; `rate` is the smoothed share."""
 
     customers: int
@@ -87,7 +87,7 @@ Signals = Mapping[str, float]
 NO_SIGNALS: Signals = {}
 
 
-class Candidate(Struct, frozen=True):
+class Candidate(Struct, frozen=True, gc=False):
     """A campaign that one source proposes; `score` is higher for better, with the strongest evidence behind it.
 
     `signals` are the parts that a learned fusion weighs one by one, by name; a signal that is not there is 0.
@@ -154,32 +154,48 @@ def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figu
     co_engaged, intents = list(co_engaged), list(intents)
     vias = len({tie.via for tie in co_engaged})
     expressed = sum({tie.intent: tie.expressed for tie in intents}.values())
-    parts: dict[str, list[tuple[float, Evidence]]] = defaultdict(list)
+    met = {tie.campaign_id for tie in co_engaged} | {tie.campaign_id for tie in intents} | {tie.via for tie in co_engaged}
+    reach = audiences(met, figures)
+    by_campaign: dict[str, list[Path]] = defaultdict(list)
+    by_intent: dict[str, list[Path]] = defaultdict(list)
     for both in co_engaged:
-        size = sqrt(audience(both.via, figures, both.customers) * audience(both.campaign_id, figures, both.customers))
-        parts[both.campaign_id].append((both.customers / size / vias, SharedCampaign(both.via, both.customers)))
+        via, n = both.via, both.customers
+        size = sqrt(max(reach[via], n) * max(reach[both.campaign_id], n))
+        by_campaign[both.campaign_id].append((n / size / vias, via, n))
     for tie in intents:
+        n = tie.customers
         share = tie.expressed / expressed if expressed else 0.0
-        size = audience(tie.campaign_id, figures, tie.customers)
-        parts[tie.campaign_id].append((share * tie.customers / size, SharedIntent(tie.intent, tie.customers)))
-    return [strongest(key, found, graph_signals(found)) for key, found in parts.items()]
+        by_intent[tie.campaign_id].append((share * n / max(reach[tie.campaign_id], n), tie.intent, n))
+    return [reached(key, by_campaign.get(key, ()), by_intent.get(key, ())) for key in {**by_campaign, **by_intent}]
 
 
-def graph_signals(parts: Sequence[tuple[float, Evidence]]) -> dict[str, float]:
-    """The two parts of a graph score, and how many of the customer's own campaigns lead to this one."""
-    by_campaign = sorted(score for score, evidence in parts if isinstance(evidence, SharedCampaign))
-    by_intent = sorted(score for score, evidence in parts if isinstance(evidence, SharedIntent))
-    return {"campaigns": sqrt(sum(by_campaign)), "intents": sqrt(sum(by_intent)), "paths": log1p(len(by_campaign))}
+Path = tuple[float, str, int]
+"""A way through the graph to a campaign: its score, the campaign or intent that it leads by, and how many customers it is made of."""
 
 
-def audience(campaign_id: str, figures: Mapping[str, CampaignFigures], at_least: int) -> int:
-    """How many customers engaged with the campaign: never fewer than are seen in hand, nor than 1."""
-    known = figures[campaign_id].customers if campaign_id in figures else 0
-    return max(known, at_least, 1)
+def reached(campaign_id: str, by_campaign: Sequence[Path], by_intent: Sequence[Path]) -> Candidate:
+    """A campaign that paths lead to. Signals: the two parts of the score, and how many of the customer's own campaigns lead here."""
+    campaigns, intents = sorted([score for score, _, _ in by_campaign]), sorted([score for score, _, _ in by_intent])
+    signals = {"campaigns": sqrt(sum(campaigns)), "intents": sqrt(sum(intents)), "paths": log1p(len(campaigns))}
+    most = max(campaigns[-1:] + intents[-1:])
+    told: list[Evidence] = [SharedCampaign(via, n) for score, via, n in by_campaign if score == most]
+    told += [SharedIntent(intent, n) for score, intent, n in by_intent if score == most]
+    return Candidate(campaign_id, sum(sorted(campaigns + intents)), last(told), signals)
 
 
-def strongest(campaign_id: str, parts: Sequence[tuple[float, Evidence]], signals: Signals = NO_SIGNALS) -> Candidate:
-    """The sum of a campaign's parts, told by the largest of them (the first in its fields' order among equals)."""
-    most = max(score for score, _ in parts)
-    evidence = max((evidence for score, evidence in parts if score == most), key=repr)
-    return Candidate(campaign_id, sum(sorted(score for score, _ in parts)), evidence, signals)
+def audiences(campaign_ids: Iterable[str], figures: Mapping[str, CampaignFigures]) -> dict[str, int]:
+    """How many customers engaged with each campaign, at least 1. The figures may lag behind what is seen in hand."""
+    return {key: max(figures[key].customers, 1) if key in figures else 1 for key in campaign_ids}
+
+
+def strongest(parts: Sequence[tuple[float, Evidence]]) -> Evidence:
+    """The evidence of the largest part."""
+    if len(parts) == 1:
+        return parts[0][1]
+    most = max([score for score, _ in parts])
+    return last([evidence for score, evidence in parts if score == most])
+
+
+def last(told: Sequence[Evidence]) -> Evidence:
+    """The one that is told of several that count the same: the last by its fields."""
+    return max(told, key=repr) if len(told) > 1 else told[0]

@@ -101,7 +101,7 @@ class WordIndex(Struct, frozen=True):
     about: dict[str, list[str]]
 
 
-class Spoken(Struct, frozen=True):
+class Spoken(Struct, frozen=True, gc=False):
     """What a customer's own words say of a campaign.
 
     `near` is how near its words are by rarity, `fresh` the same of the words said on the customer's last day; `name` and

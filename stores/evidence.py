@@ -14,14 +14,14 @@ FEWEST_SHARED = 2
 """One customer in common says nothing of two campaigns, and too much of the customer."""
 
 
-class Neighbour(Struct, frozen=True):
+class Neighbour(Struct, frozen=True, gc=False):
     """Another customer whose words are like this one's; `similarity` is a cosine in [-1, 1], higher is more alike."""
 
     user_id: str
     similarity: float
 
 
-class OwnTie(Struct, frozen=True, kw_only=True):
+class OwnTie(Struct, frozen=True, kw_only=True, gc=False):
     """What this customer did with one campaign. `last_at_ms` is the last engagement; `*_at_ms` are 0 where it never happened.
 
     `shown_at_ms` are the times of the last 100 impressions, in order.
@@ -37,7 +37,7 @@ class OwnTie(Struct, frozen=True, kw_only=True):
     converted_at_ms: int = 0
 
 
-class NeighbourTie(Struct, frozen=True):
+class NeighbourTie(Struct, frozen=True, gc=False):
     """A neighbour's engagement with one campaign; `weight` is the sum of the weights of its events."""
 
     user_id: str
@@ -45,7 +45,7 @@ class NeighbourTie(Struct, frozen=True):
     weight: float
 
 
-class CoEngagement(Struct, frozen=True):
+class CoEngagement(Struct, frozen=True, gc=False):
     """`customers` other customers engaged both with `via`, which this customer engaged with too, and with `campaign_id`."""
 
     campaign_id: str
@@ -53,7 +53,7 @@ class CoEngagement(Struct, frozen=True):
     customers: int
 
 
-class IntentTie(Struct, frozen=True):
+class IntentTie(Struct, frozen=True, gc=False):
     """This customer expressed `intent` `expressed` times; `customers` distinct other customers who did too engaged with the campaign."""
 
     intent: str
@@ -62,7 +62,7 @@ class IntentTie(Struct, frozen=True):
     customers: int
 
 
-class WordTie(Struct, frozen=True):
+class WordTie(Struct, frozen=True, gc=False):
     """The customer said `word` in `count` messages, last at `last_at_ms`."""
 
     word: str
@@ -88,7 +88,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     mailed: tuple[str, ...] = ()
 
 
-class CampaignFigures(Struct, frozen=True, kw_only=True):
+class CampaignFigures(Struct, frozen=True, kw_only=True, gc=False):
     """One campaign's engagement so far. `customers` engaged, and `exposed` saw an impression or got a mailing of its
     group: both count distinct customers."""
 
@@ -102,7 +102,7 @@ class CampaignFigures(Struct, frozen=True, kw_only=True):
     last_at_ms: int = 0
 
 
-class CampaignDay(Struct, frozen=True, kw_only=True):
+class CampaignDay(Struct, frozen=True, kw_only=True, gc=False):
     """One campaign's impressions and engagement on one day, YYYY-MM-DD in UTC."""
 
     campaign_id: str

@@ -27,7 +27,7 @@ from stores.evidence import FEWEST_SHARED, SHARED_CAMPAIGNS, CoEngagement, Inten
 from stores.profiles import as_properties, of_properties
 from stores.records import Campaign, CustomerTies, Profile, Tally
 from stores.settings import Settings
-from stores.surroundings import SharedParts, neighbours_ties, strongest, surroundings
+from stores.surroundings import SharedParts, most_first, neighbours_ties, strongest, surroundings
 
 SCHEMA_VERSION = 1
 LABELS = ("User", "Campaign", "Intent")
@@ -500,8 +500,8 @@ class GraphReader:
         )
         parts = SharedParts(
             neighbours={user: strongest(user, ties, limit=limit) for user, ties in engaged},
-            companions={row[0]: row[1] for row in companions},
-            attracted={row[0]: row[1] for row in attracted},
+            companions={via: most_first(counted) for via, counted in companions},
+            attracted={intent: most_first(counted) for intent, counted in attracted},
         )
         found = {}
         for user_id, near in neighbour_ids.items():

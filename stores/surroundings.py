@@ -5,6 +5,7 @@ for all and laid together here they are what `cypher.AROUND` finds for each cust
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ Counted = Sequence[tuple[str, int]]
 
 
 class SharedParts(Struct, frozen=True, kw_only=True):
-    """Parts of the graph: each neighbour's strongest ties, each campaign's companions, each intent's campaigns."""
+    """Parts of the graph: each neighbour's strongest ties, each campaign's companions, each intent's campaigns, as `most_first`."""
 
     neighbours: Mapping[str, Sequence[NeighbourTie]]
     companions: Mapping[str, Counted]
@@ -59,7 +60,26 @@ def neighbours_ties(neighbour_ids: Iterable[str], parts: SharedParts) -> tuple[N
     return tuple(tie for neighbour in neighbour_ids for tie in parts.neighbours.get(neighbour, ()))
 
 
+def most_first(counted: Iterable[Sequence[Any]]) -> list[tuple[str, int]]:
+    """The campaigns with the most customers first, then by campaign_id."""
+    return sorted(((campaign_id, customers) for campaign_id, customers in counted), key=rank)
+
+
+def rank(counted: tuple[str, int]) -> tuple[int, str]:
+    return -counted[1], counted[0]
+
+
 def others(counted: Counted, engaged: Mapping[str, object], limit: int) -> list[tuple[str, int]]:
-    """The campaigns with the most other customers than the one who engaged with `engaged`: most first, then by campaign_id."""
-    without = [(campaign_id, customers - (campaign_id in engaged)) for campaign_id, customers in counted]
-    return sorted((each for each in without if each[1] > 0), key=lambda each: (-each[1], each[0]))[:limit]
+    """The `limit` campaigns with the most other customers than the one who engaged with `engaged`, of what stands `most_first`.
+
+    That customer is taken off where they count, which moves only these campaigns, and only backwards.
+    """
+    kept, moved = list[tuple[str, int]](), list[tuple[str, int]]()
+    for campaign_id, customers in counted:
+        if campaign_id not in engaged:
+            kept.append((campaign_id, customers))
+        elif customers > 1:
+            moved.append((campaign_id, customers - 1))
+        if len(kept) == limit:
+            break
+    return sorted(kept + moved, key=rank)[:limit] if moved else kept

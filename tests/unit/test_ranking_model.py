@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ranking.cases import Case
 from ranking.fitting import FEWEST_CASES, Example, fit, fit_model
 from ranking.fusion import ranked
-from ranking.model import RRF, RankingModel, contribution, fused, linear
+from ranking.model import RRF, RankingModel, contribution, fused, linear, weights_of
 from ranking.sources import Candidate, Popularity
 from ranking.walk import Archive, scenes
 from stores.records import DAY_MS, Campaign, Record
@@ -41,8 +41,15 @@ def test_a_linear_score_is_the_squashed_sum_of_its_contributions_in_a_total_orde
 
 def test_a_source_that_is_not_there_adds_nothing() -> None:
     [only] = ranked([Candidate("c_1", 0.5, Popularity(1, 1, 1.0), {"near": 3.0})], CAMPAIGNS)
-    assert contribution("unheard_of", only, MODEL) == 0.0
-    assert contribution("graph", only, MODEL) == 2.0 * 3.0 + 0.25
+    assert contribution(only, weights_of("unheard_of", MODEL)) == 0.0
+    assert contribution(only, weights_of("graph", MODEL)) == 2.0 * 3.0 + 0.25
+
+
+@given(found, found, st.integers(1, 9))
+def test_the_best_few_are_the_first_of_all(graph: list[Candidate], own: list[Candidate], most: int) -> None:
+    rankings = {"graph": ranked(graph, CAMPAIGNS), "own": ranked(own, CAMPAIGNS)}
+    for model in (RRF, MODEL):
+        assert fused(rankings, model, k=60, weights={}, most=most) == fused(rankings, model, k=60, weights={})[:most]
 
 
 def test_the_released_model_decides_how_sources_are_fused() -> None:
