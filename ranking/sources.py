@@ -140,8 +140,9 @@ def similar_campaigns(vector: Vector | None, texts: CampaignTexts) -> list[Candi
         return []
     cosines = texts.matrix @ vector
     nearest = np.argpartition(-cosines, NEAREST_TEXTS - 1)[:NEAREST_TEXTS] if len(cosines) > NEAREST_TEXTS else np.arange(len(cosines))
-    found = ((texts.ids[row], round(min(1.0, float(cosines[row])), 6)) for row in nearest)
-    return [Candidate(key, cosine, CloseText(cosine), {"score": cosine}) for key, cosine in found if cosine > 0]
+    found = zip((texts.ids[row] for row in nearest.tolist()), cosines[nearest].tolist(), strict=True)
+    near = [(key, round(min(1.0, cosine), 6)) for key, cosine in found]
+    return [Candidate(key, cosine, CloseText(cosine), {"score": cosine}) for key, cosine in near if cosine > 0]
 
 
 def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figures: Mapping[str, CampaignFigures]) -> list[Candidate]:

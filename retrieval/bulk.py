@@ -8,6 +8,7 @@ them wait for its large questions.
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -25,6 +26,8 @@ from stores.sql import chunks
 
 CHUNK = 100
 """So many customers are asked for and ranked at once; the answers of others have their turn in between."""
+AT_ONCE = 2
+"""So many chunks are under way: one is ranked while the stores are asked for the next."""
 PATIENCE = 4
 """How many times longer than for a single answer a call of a store, and an answer, may take."""
 
@@ -37,7 +40,7 @@ def patient(settings: Settings) -> Settings:
         settings,
         read_timeout_s=PATIENCE * settings.read_timeout_s,
         answer_timeout_s=PATIENCE * settings.answer_timeout_s,
-        max_concurrent_answers=CHUNK,
+        max_concurrent_answers=AT_ONCE * CHUNK,
     )
 
 
@@ -47,7 +50,7 @@ class Bulk:
     def __init__(self, recommender: Recommender, meters: Meters) -> None:
         self._recommender = recommender
         self._meters = meters
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def lines(self, user_ids: Sequence[str], *, limit: int) -> AsyncIterator[list[bytes]]:
         """One JSON text for each customer, in their order, a chunk at a time. Lists that are asked for at once take turns by chunks.
@@ -55,9 +58,22 @@ class Bulk:
         Raises:
             NoRelease: nothing was ever released.
         """
-        for some in chunks(dict.fromkeys(user_ids), CHUNK):
-            async with self._turn:
-                yield await asyncio.gather(*(self._line(user_id, limit) for user_id in some))
+        ahead = deque[asyncio.Task[list[bytes]]]()
+        try:
+            for some in chunks(dict.fromkeys(user_ids), CHUNK):
+                ahead.append(asyncio.create_task(self._chunk(some, limit)))
+                if len(ahead) == AT_ONCE:
+                    yield await ahead.popleft()
+            while ahead:
+                yield await ahead.popleft()
+        finally:
+            for chunk in ahead:
+                chunk.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _chunk(self, user_ids: Sequence[str], limit: int) -> list[bytes]:
+        async with self._turns:
+            return await asyncio.gather(*(self._line(user_id, limit) for user_id in user_ids))
 
     async def _line(self, user_id: str, limit: int) -> bytes:
         if not re.match(ID_PATTERN, user_id):
