@@ -6,16 +6,19 @@ import dagster as dg
 import numpy as np
 
 from platform_assets.automation import on_new_data
+from platform_assets.plots import vector_map
 from platform_assets.reconcile import Reconciliation, reconcile, reflected, version_of
 from platform_assets.resources import RETRY, Stores, surfaced
 from ranking.words import campaign_text
 from stores.ledger import Change, Extent
 from stores.records import Campaign, Record
 from stores.sql import chunks
+from stores.vectors import Vector
 
 CODE_VERSION = "2"
 BATCH_ROWS = 2000  # the model library sorts a call's texts by length: small calls would pad short texts to long ones
 NORM_TOLERANCE = 1e-3
+PREVIEWED = 300
 
 
 class EmbeddingsMirror:
@@ -25,6 +28,7 @@ class EmbeddingsMirror:
         self._stores = stores
         self._anew = anew
         self.embedded = self.reused = self.cut = 0
+        self.previewed: list[Vector] = []
 
     def stamp(self) -> str | None:
         return self._stores.documents.stamp(self._stores.embeddings_ledger)
@@ -45,6 +49,7 @@ class EmbeddingsMirror:
         missing = {key: text for key, text in keys.items() if key not in known}
         made = self._stores.embedder.embed(list(missing.values()))
         self._stores.documents.put_embeddings(self._stores.settings.embedding_model, dict(zip(missing, made.vectors, strict=True)))
+        self.previewed.extend(made.vectors[: PREVIEWED - len(self.previewed)])
         self.embedded, self.reused, self.cut = self.embedded + len(missing), self.reused + len(known), self.cut + made.cut
         return set(texts)
 
@@ -84,7 +89,15 @@ def embeddings(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Store
         texts_embedded=mirror.embedded,
         texts_reused=mirror.reused,
         texts_cut_by_max_tokens=mirror.cut,
+        **preview_of(mirror.previewed),
     )
+
+
+def preview_of(made: Sequence[Vector]) -> dict[str, dg.MetadataValue]:
+    """A map of some of the texts that this run embedded, each a dot without a name: those lie together that say alike things."""
+    if not made:
+        return {}
+    return {"map": dg.MetadataValue.md(vector_map(f"{len(made)} of the texts that this run embedded", np.stack(made), marked=0))}
 
 
 @dg.asset_check(asset=embeddings, blocking=True)

@@ -65,6 +65,8 @@ def test_a_rerun_changes_nothing_and_says_so(loaded: Settings) -> None:
     for asset in ("embeddings", "vectors", "graph", "metrics", "release"):
         assert said(second, asset)["outcome"] == "nothing changed"
     assert said(second, "embeddings")["texts_embedded"] == 0
+    assert ["map" in said(each, "embeddings") for each in (first, second)] == [True, False]
+    assert "map" in said(first, "vectors")
     assert versions(second) == versions(first)
     release = opened(loaded).documents.latest_release()
     assert release is not None
