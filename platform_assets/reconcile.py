@@ -34,6 +34,9 @@ class Mirror(Protocol):
     def present(self) -> Iterator[tuple[str, str]]:
         """(id, owner) of everything the store is found to hold: asked when it does not match its ledger."""
 
+    def distrusted(self) -> None:
+        """Remembers, across any crash, that what the store derived is to be computed anew: all entries will be taken up again."""
+
     def apply(self, changes: Sequence[Change]) -> set[str]:
         """Writes one batch and returns the ids that the store holds a row for. Upserts come first, deletions last."""
 
@@ -76,9 +79,12 @@ def reconcile(ledger: Ledger, mirror: Mirror, plan: Reconciliation, *, delta: li
     recovered = ensure_trust(ledger, mirror, plan)
     if anew:
         recovered = REBUILT
+        mirror.distrusted()
         ledger.distrust(plan.target, mirror.present())
     upserted = deleted = 0
-    for number, batch in enumerate(chunks(ledger.changes(source=plan.source, target=plan.target), plan.batch_rows)):
+    differ = ledger.digest(plan.source) != ledger.digest(plan.target)
+    changes = ledger.changes(source=plan.source, target=plan.target) if differ else ()
+    for number, batch in enumerate(chunks(changes, plan.batch_rows)):
         if number == 0:
             renew_stamp(ledger, mirror, plan)
         ledger.intend(plan.target, batch)
@@ -90,11 +96,11 @@ def reconcile(ledger: Ledger, mirror: Mirror, plan: Reconciliation, *, delta: li
     if upserted or deleted or recovered or ledger.touched(plan.target):
         mirror.finish()
         ledger.settle(plan.target)
-    extent = ledger.extent(plan.target)
+    totals = ledger.keep_totals(plan.target)
     return Reflection(
-        digest=ledger.digest(plan.target),
-        entries=extent.rows,
-        held=extent.held,
+        digest=totals.digest,
+        entries=totals.extent.rows,
+        held=totals.extent.held,
         upserted=upserted,
         deleted=deleted,
         seconds=time.monotonic() - began,
@@ -108,9 +114,11 @@ def ensure_trust(ledger: Ledger, mirror: Mirror, plan: Reconciliation) -> str | 
     known = (head.stamp, head.next_stamp) if head else (None,)
     if stamp not in known or (head and not mirror.intact(ledger.extent(plan.target))):
         reason = "the store is not the one its ledger speaks of: it was lost, emptied or restored"
+        mirror.distrusted()
         ledger.distrust(plan.target, mirror.present())
     elif head and head.version != plan.version:
         reason = OTHER_VERSION
+        mirror.distrusted()
         ledger.distrust(plan.target)
     elif head:
         return None

@@ -1,5 +1,7 @@
 """The Cypher that `graph.py` speaks: what Neo4j 5 and ArcadeDB both understand, always with parameters."""
 
+from collections.abc import Iterable, Iterator
+
 # What surrounds a customer, as one row of lists. Nothing in a list counts what the customer did.
 AROUND = """
 RETURN EXISTS { MATCH (:User {id: $user}) } AS known,
@@ -65,7 +67,7 @@ PUT_NODES = {
 }
 PUT_TIES = """
 UNWIND $rows AS row MATCH (user:User {{id: row[0]}}) MATCH (end:{label} {{id: row[1]}})
-MERGE (user)-[tie:{relationship}]->(end) SET tie.count = row[2], tie.weight = row[3], tie.last_at = row[4], tie.times = row[5]
+CREATE (user)-[tie:{relationship}]->(end) SET tie.count = row[2], tie.weight = row[3], tie.last_at = row[4], tie.times = row[5]
 """
 CHANGE_TIES = """
 UNWIND $rows AS row MATCH (:User {{id: row[0]}})-[tie:{relationship}]->(end:{label})
@@ -97,29 +99,60 @@ RETURN id, user.words, user.word_counts, user.word_times, user.channels, user.ch
 CAMPAIGN_NODES = "UNWIND $ids AS id MATCH (c:Campaign {id: id}) RETURN id, c.known, c.name, c.category"
 ATTRACTS_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent) RETURN id, intent.id, tie.weight"
 SHARES_OF = "UNWIND $ids AS id MATCH (:Campaign {id: id})-[tie:SHARES_CUSTOMERS]->(c:Campaign) RETURN id, c.id, tie.customers"
-CAMPAIGNS_OF = "UNWIND $ids AS id MATCH (:User {id: id})-[:ENGAGED_WITH]->(campaign:Campaign) RETURN DISTINCT campaign.id"
-ATTRACTS = """
-UNWIND $ids AS id MATCH (campaign:Campaign {id: id})<-[:ENGAGED_WITH]-(user:User)-[:EXPRESSED]->(intent:Intent)
-WITH campaign, intent, count(user) AS weight MERGE (campaign)-[tie:ATTRACTS]->(intent) SET tie.weight = weight
+REACH_OF = """
+UNWIND $ids AS id MATCH (:User {id: id})-[tie:ENGAGED_WITH|EXPRESSED]->(end) RETURN id, type(tie), end.id
 """
-DROP_STALE_ATTRACTS = """
-UNWIND $ids AS id MATCH (campaign:Campaign {id: id})-[tie:ATTRACTS]->(intent:Intent)
-WHERE NOT EXISTS { (campaign)<-[:ENGAGED_WITH]-(:User)-[:EXPRESSED]->(intent) } DELETE tie
+COUNT_ATTRACTS = """
+UNWIND $ids AS id MATCH (:Campaign {id: id})<-[:ENGAGED_WITH]-(user:User)-[:EXPRESSED]->(intent:Intent) RETURN id, intent.id, count(user)
 """
-SHARED = """
+COUNT_SHARED = """
 UNWIND $ids AS id MATCH (:Campaign {id: id})<-[:ENGAGED_WITH]-(user:User)-[:ENGAGED_WITH]->(c:Campaign) WHERE c.id <> id
-WITH id, c.id AS other, count(user) AS customers WHERE customers >= $fewest
-WITH id, other, customers ORDER BY customers DESC, other
-WITH id, collect([other, customers])[..$most] AS shared RETURN id, shared
+WITH id, c.id AS other, count(user) AS customers WHERE customers >= $fewest RETURN id, other, customers
+"""
+SHARED_BY = "UNWIND $ids AS id MATCH (:Campaign {id: id})<-[tie:SHARES_CUSTOMERS]-(c:Campaign) RETURN id, c.id, tie.customers"
+PUT_ATTRACTS = """
+UNWIND $rows AS row MATCH (campaign:Campaign {id: row[0]}) MATCH (intent:Intent {id: row[1]})
+MERGE (campaign)-[tie:ATTRACTS]->(intent) SET tie.weight = row[2]
 """
 PUT_SHARES = """
 UNWIND $rows AS row MATCH (campaign:Campaign {id: row[0]}) MATCH (other:Campaign {id: row[1]})
 MERGE (campaign)-[tie:SHARES_CUSTOMERS]->(other) SET tie.customers = row[2]
 """
-DROP_STALE_SHARES = """
-UNWIND $kept AS row MATCH (:Campaign {id: row[0]})-[tie:SHARES_CUSTOMERS]->(other:Campaign) WHERE NOT other.id IN row[1] DELETE tie
-"""
+DROP_ATTRACTS = "UNWIND $rows AS row MATCH (:Campaign {id: row[0]})-[tie:ATTRACTS]->(end:Intent) WHERE end.id IN row[1] DELETE tie"
+DROP_SHARES = "UNWIND $rows AS row MATCH (:Campaign {id: row[0]})-[tie:SHARES_CUSTOMERS]->(end:Campaign) WHERE end.id IN row[1] DELETE tie"
+COMPUTED = {  # relationship → what is stored of these campaigns, and the statements that put and drop
+    "ATTRACTS": (ATTRACTS_OF, PUT_ATTRACTS, DROP_ATTRACTS),
+    "SHARES_CUSTOMERS": (SHARES_OF, PUT_SHARES, DROP_SHARES),
+}
 SWEEP = (
     "MATCH (campaign:Campaign) WHERE NOT campaign.known AND NOT EXISTS { (campaign)<--(:User) } DETACH DELETE campaign",
     "MATCH (intent:Intent) WHERE NOT EXISTS { (intent)<-[:EXPRESSED]-(:User) } DETACH DELETE intent",
 )
+
+
+def problems_anywhere(labels: Iterable[str], ties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Statements whose every row is a fault somewhere in the graph, each with the sentence that says it."""
+    for label in labels:
+        yield f"MATCH (n:{label}) WHERE n.id IS NULL WITH count(n) AS n WHERE n > 0 RETURN n", f"{{}} {label} nodes have no id"
+        same = f"MATCH (n:{label}) WITH n.id AS id, count(n) AS n WHERE n > 1 RETURN id, n LIMIT 10"
+        yield same, f"{label} {{}} is there {{}} times"
+    for name, label in ties:
+        astray = f"MATCH (a)-[t:{name}]->(b) WHERE NOT a:User OR NOT b:{label} WITH count(t) AS n WHERE n > 0 RETURN n"
+        yield astray, f"{{}} {name} ties do not lead from a User to a {label}"
+        yield from _faults_of_ties(name, "MATCH (a:User)")
+
+
+def problems_of_customers(ties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The same of the customers `$ids` and the ties that leave them."""
+    yield "UNWIND $ids AS id MATCH (n:User {id: id}) WITH id, count(n) AS n WHERE n > 1 RETURN id, n", "User {} is there {} times"
+    for name, label in ties:
+        astray = f"UNWIND $ids AS id MATCH (a:User {{id: id}})-[t:{name}]->(b) WHERE NOT b:{label} WITH count(t) AS n WHERE n > 0 RETURN n"
+        yield astray, f"{{}} {name} ties do not lead from a User to a {label}"
+        yield from _faults_of_ties(name, "UNWIND $ids AS id MATCH (a:User {id: id})")
+
+
+def _faults_of_ties(name: str, customers: str) -> Iterator[tuple[str, str]]:
+    unfinished = f"{customers}-[t:{name}]->() WHERE t.count IS NULL OR t.last_at IS NULL WITH count(t) AS n WHERE n > 0 RETURN n"
+    yield unfinished, f"{{}} {name} ties have no count or no time"
+    double = f"{customers}-[t:{name}]->(b) WITH a.id AS a, b.id AS b, count(t) AS n WHERE n > 1 RETURN a, b, n LIMIT 10"
+    yield double, f"{name} from {{}} to {{}} is there {{}} times"

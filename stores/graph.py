@@ -27,6 +27,7 @@ from stores.evidence import FEWEST_SHARED, SHARED_CAMPAIGNS, CoEngagement, Inten
 from stores.profiles import as_properties, of_properties
 from stores.records import Campaign, CustomerTies, Profile, Tally
 from stores.settings import Settings
+from stores.sharing import mended, most_shared
 from stores.surroundings import SharedParts, most_first, neighbours_ties, strongest, surroundings
 
 SCHEMA_VERSION = 1
@@ -49,6 +50,7 @@ WAKE_AGAIN_S = 0.2
 
 Answer = TypeVar("Answer")
 Rows = list[list[Any]]
+Numbers = dict[str, dict[str, int]]
 Work = Callable[[AsyncManagedTransaction], Awaitable[Answer]]
 
 
@@ -175,7 +177,8 @@ def _spoken(customer: CustomerTies) -> list[Any]:
 
 
 async def _replace(tx: AsyncManagedTransaction, *, batch: Sequence[CustomerTies]) -> list[str]:
-    """Writes only what differs from what is stored: to MERGE a tie takes longer the more ties the customer has.
+    """Writes only what differs from what is stored, in one transaction with reading that: a tie that is not there is created, since
+    to MERGE one takes longer the more ties the customer has.
 
     Gives the customers whose profile is another one now.
     """
@@ -225,9 +228,9 @@ def _said_other(customer: CustomerTies, stored: CustomerTies | None) -> bool:
     return _spoken(customer) != _spoken(stored or CustomerTies(user_id=customer.user_id))
 
 
-def _by_first(rows: Rows) -> dict[str, dict[str, int]]:
+def _by_first(rows: Rows) -> Numbers:
     """Rows (id, other, number) as {id: {other: number}}."""
-    found: dict[str, dict[str, int]] = {}
+    found: Numbers = {}
     for id_, other, value in rows:
         found.setdefault(id_, {})[other] = value
     return found
@@ -318,11 +321,13 @@ class Graph:
         """Sets the text under this name."""
         self._write(("MERGE (stamp:Platform {id: $name}) SET stamp.value = $value", {"name": name, "value": value}))
 
+    def nodes(self) -> dict[str, int]:
+        """How many nodes each label has."""
+        return {label: self._read(f"MATCH (node:{label}) RETURN count(node)")[0][0] for label in LABELS}
+
     def counts(self) -> dict[str, int]:
-        """How many nodes each label has and how many relationships each type."""
-        nodes = {label: self._read(f"MATCH (node:{label}) RETURN count(node)")[0][0] for label in LABELS}
-        ties = {name: self._read(f"MATCH ()-[tie:{name}]->() RETURN count(tie)")[0][0] for name in RELATIONSHIPS}
-        return nodes | ties
+        """How many nodes each label has and how many relationships each type: a scan of all."""
+        return self.nodes() | {name: self._read(f"MATCH ()-[tie:{name}]->() RETURN count(tie)")[0][0] for name in RELATIONSHIPS}
 
     def put_campaigns(self, campaigns: Sequence[Campaign]) -> None:
         """Writes these campaigns over what was known of them. Idempotent."""
@@ -338,8 +343,8 @@ class Graph:
     def put_customers(self, customers: Sequence[CustomerTies]) -> list[str]:
         """Makes these customers' ties exactly the given ones: new and changed ones first, stale ones removed last. Idempotent.
 
-        A reader sees a batch whole: all its customers before or after. Run `refresh_attraction` afterwards for every campaign
-        that they engaged with before or engage with now. Gives the customers whose profile is another one than before.
+        A reader sees a batch whole: all its customers before or after. Run `refresh_attraction` afterwards for the campaigns that
+        `campaigns_affected` named before. Gives the customers whose profile is another one than before.
         """
         return [user_id for batch in _batches(customers) for user_id in self._do(partial(_replace, batch=batch))]
 
@@ -348,18 +353,68 @@ class Graph:
         for chunk in _chunks(list(user_ids), BATCH_IDS):
             self._write(("MATCH (user:User) WHERE user.id IN $ids DETACH DELETE user", {"ids": chunk}))
 
-    def campaigns_of(self, user_ids: Iterable[str]) -> set[str]:
-        """The campaigns that any of these customers engaged with."""
-        return {row[0] for chunk in _chunks(list(user_ids), BATCH_IDS) for row in self._read(cypher.CAMPAIGNS_OF, ids=chunk)}
+    def campaigns_affected(self, customers: Sequence[CustomerTies]) -> set[str]:
+        """The campaigns that writing these customers gives other figures: those that win or lose one of them, and all campaigns of
+        one who voices other intents than before. How often and how lately plays no part. To be asked before they are written.
+        """
+        affected: set[str] = set()
+        for chunk in _chunks(customers, BATCH_IDS):
+            stored: dict[tuple[str, str], set[str]] = {}
+            for user_id, relationship, end in self._read(cypher.REACH_OF, ids=[each.user_id for each in chunk]):
+                stored.setdefault((user_id, relationship), set()).add(end)
+            for each in chunk:
+                engaged, voiced = (stored.get((each.user_id, relationship), set()) for relationship in ("ENGAGED_WITH", "EXPRESSED"))
+                affected |= engaged ^ each.engaged_with.keys()
+                affected |= each.engaged_with.keys() if voiced != each.expressed.keys() else set()
+        return affected
 
     def refresh_attraction(self, campaign_ids: Iterable[str]) -> None:
-        """Computes ATTRACTS and SHARES_CUSTOMERS of these campaigns anew from the ties; stale ones are removed last. Idempotent."""
-        for ids in _chunks(sorted(campaign_ids), BATCH_CAMPAIGNS):
-            self._write((cypher.ATTRACTS, {"ids": ids}), (cypher.DROP_STALE_ATTRACTS, {"ids": ids}))
-            found = {row[0]: row[1] for row in self._read(cypher.SHARED, ids=ids, fewest=FEWEST_SHARED, most=SHARED_CAMPAIGNS)}
-            rows = [[campaign, other, customers] for campaign, shared in found.items() for other, customers in shared]
-            kept = [[campaign, [other for other, _ in found.get(campaign, [])]] for campaign in ids]
-            self._write((cypher.PUT_SHARES, {"rows": rows}), (cypher.DROP_STALE_SHARES, {"kept": kept}))
+        """Computes ATTRACTS and SHARES_CUSTOMERS of these campaigns anew from the ties, and what others share with them. Idempotent.
+
+        Only what differs is written. Of another campaign's list no more is counted than its numbers with these campaigns, unless
+        one of them fell behind the last that a full list shows.
+        """
+        ids, unclear = set(campaign_ids), set[str]()
+        for chunk in _chunks(sorted(ids), BATCH_CAMPAIGNS):
+            attracts, shared = self._counted(chunk)
+            self._put_computed("ATTRACTS", {id_: attracts.get(id_, {}) for id_ in chunk})
+            self._put_computed("SHARES_CUSTOMERS", {id_: most_shared(shared.get(id_, {}), SHARED_CAMPAIGNS) for id_ in chunk})
+            unclear |= self._mend_others(chunk, shared, besides=ids)
+        for chunk in _chunks(sorted(unclear), BATCH_CAMPAIGNS):
+            _, shared = self._counted(chunk)
+            self._put_computed("SHARES_CUSTOMERS", {id_: most_shared(shared.get(id_, {}), SHARED_CAMPAIGNS) for id_ in chunk})
+
+    def _counted(self, ids: Sequence[str]) -> tuple[Numbers, Numbers]:
+        """How many customers of each of these campaigns voiced each intent, and how many engaged with each other campaign too."""
+        attracts = self._read(cypher.COUNT_ATTRACTS, ids=ids)
+        return _by_first(attracts), _by_first(self._read(cypher.COUNT_SHARED, ids=ids, fewest=FEWEST_SHARED))
+
+    def _mend_others(self, ids: Sequence[str], shared: Numbers, *, besides: set[str]) -> set[str]:
+        """Sets right what campaigns that are not among `besides` share with these; gives those of which that cannot be told."""
+        now: Numbers = {}
+        stored = _by_first(self._read(cypher.SHARED_BY, ids=ids))
+        for id_ in ids:
+            said, counted = stored.get(id_, {}), shared.get(id_, {})
+            for other in (said.keys() | counted.keys()) - besides:
+                if said.get(other) != counted.get(other):
+                    now.setdefault(other, {})[id_] = counted.get(other, 0)
+        unclear = set[str]()
+        for chunk in _chunks(sorted(now), BATCH_CAMPAIGNS):
+            had = _by_first(self._read(cypher.SHARES_OF, ids=chunk))
+            lists = {other: mended(had.get(other, {}), now[other], SHARED_CAMPAIGNS) for other in chunk}
+            unclear |= {other for other, found in lists.items() if found is None}
+            self._put_computed("SHARES_CUSTOMERS", {other: found for other, found in lists.items() if found is not None}, had)
+        return unclear
+
+    def _put_computed(self, relationship: str, wanted: Numbers, had: Numbers | None = None) -> None:
+        """Makes the computed ties of these campaigns exactly the given ones; `had`, where given, are those stored."""
+        stored_of, put, drop = cypher.COMPUTED[relationship]
+        had = _by_first(self._read(stored_of, ids=list(wanted))) if had is None else had
+        rows = [[id_, *tie] for id_, ties in wanted.items() for tie in ties.items() - had.get(id_, {}).items()]
+        gone = [[id_, list(left)] for id_, ties in wanted.items() if (left := had.get(id_, {}).keys() - ties.keys())]
+        statements = [(text, {"rows": some}) for text, some in ((put, rows), (drop, gone)) if some]
+        if statements:
+            self._write(*statements)
 
     def ties(self, user_ids: Iterable[str]) -> dict[str, CustomerTies]:
         """What is stored of these customers; those not stored are left out."""
@@ -397,22 +452,16 @@ class Graph:
             yield from (row[0] for row in rows)
             last = rows[-1][0]
 
-    def problems(self) -> list[str]:
-        """One sentence for each thing that must not be: ids missing or double, ties double, half-written or ending nowhere."""
-        return [problem for text, sentence in self._checks() for row in self._read(text) for problem in [sentence.format(*row)]]
+    def problems(self, user_ids: Sequence[str] | None = None) -> list[str]:
+        """One sentence for each thing that must not be: ids missing or double, ties double, half-written or ending nowhere.
 
-    def _checks(self) -> Iterator[tuple[str, str]]:
-        for label in LABELS:
-            yield f"MATCH (n:{label}) WHERE n.id IS NULL WITH count(n) AS n WHERE n > 0 RETURN n", f"{{}} {label} nodes have no id"
-            same = f"MATCH (n:{label}) WITH n.id AS id, count(n) AS n WHERE n > 1 RETURN id, n LIMIT 10"
-            yield same, f"{label} {{}} is there {{}} times"
-        for name, label in TIES.values():
-            astray = f"MATCH (a)-[t:{name}]->(b) WHERE NOT a:User OR NOT b:{label} WITH count(t) AS n WHERE n > 0 RETURN n"
-            yield astray, f"{{}} {name} ties do not lead from a User to a {label}"
-            unfinished = f"MATCH ()-[t:{name}]->() WHERE t.count IS NULL OR t.last_at IS NULL WITH count(t) AS n WHERE n > 0 RETURN n"
-            yield unfinished, f"{{}} {name} ties have no count or no time"
-            double = f"MATCH (a:User)-[t:{name}]->(b) WITH a.id AS a, b.id AS b, count(t) AS n WHERE n > 1 RETURN a, b, n LIMIT 10"
-            yield double, f"{name} from {{}} to {{}} is there {{}} times"
+        In the whole graph; or, where `user_ids` are given, at these customers and the ties that leave them.
+        """
+        if user_ids is None:
+            return [sentence.format(*row) for text, sentence in cypher.problems_anywhere(LABELS, TIES.values()) for row in self._read(text)]
+        texts = list(cypher.problems_of_customers(TIES.values()))
+        chunks = _chunks(user_ids, BATCH_IDS)
+        return [sentence.format(*row) for ids in chunks for text, sentence in texts for row in self._read(text, ids=ids)]
 
     def sweep(self) -> None:
         """Removes campaigns that are neither known nor tied to a customer, and intents that nobody voices."""

@@ -3,7 +3,8 @@
 A ledger row says "this store reflects entry `id` with this content hash". A store is up to date when its ledger equals
 the ledger of its source, so one comparison serves a first load, a change, a deletion, a crash half-way and a new code
 version alike. Rows lie in buckets; a bucket's digest is the sum of its rows' 48-bit marks, so two ledgers are compared
-by one grouped scan each, and only buckets that differ are read.
+by one grouped scan each, and only buckets that differ are read. What a scan of a whole ledger found, its digest and its
+extent, is kept until an entry changes: a refresh of unchanged data reads no entry.
 
 A change is written ahead: `intend` blanks the hashes of a batch, then the store is written, then `note` says what it
 now holds, and `settle` makes it count once everything that is derived from it is written too. Whatever happens in
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Connection,
     Engine,
     Index,
     Integer,
@@ -41,7 +43,7 @@ from sqlalchemy import (
 )
 
 from stores.errors import ContractBroken
-from stores.sql import chunks, reading, replace_rows, writing
+from stores.sql import chunks, execute_each, reading, replace_rows, writing
 
 SCHEMA_VERSION = 1
 BUCKETS = 4096
@@ -75,6 +77,13 @@ heads = Table(
     Column("version", String(64), nullable=False),
     Column("stamp", String(64), nullable=False),
     Column("next_stamp", String(64), nullable=False),
+)
+totals = Table(
+    "ledger_totals",
+    metadata,
+    Column("store", String(160), primary_key=True),
+    Column("digest", String(32), nullable=False),
+    *(Column(name, Integer, nullable=False) for name in ("rows", "held", "owners", "unsettled", "all_owners")),
 )
 touched = Table("ledger_touched", metadata, Column("store", String(160), primary_key=True), Column("key", String(130), primary_key=True))
 schema = Table("ledger_schema", metadata, Column("version", Integer, primary_key=True))
@@ -119,6 +128,13 @@ class Extent(Struct, frozen=True):
     owners: int
     unsettled: int
     all_owners: int
+
+
+class Totals(Struct, frozen=True):
+    """What a scan of a whole ledger finds."""
+
+    digest: str
+    extent: Extent
 
 
 def bucket_of(entry_id: str) -> int:
@@ -173,47 +189,38 @@ class Ledger:
 
     def digest(self, store: str) -> str:
         """32 hex digits over every settled entry of a store: equal ledgers, equal digest, whatever their history."""
-        digest = hashlib.blake2b(digest_size=16)
         with reading(self._engine) as connection:
-            for bucket in connection.execute(_buckets(store).order_by(rows.c.bucket)):
-                digest.update(repr((bucket.bucket, bucket.entries, int(bucket.marks))).encode())
-        return digest.hexdigest()
+            kept = _kept(connection, store)
+            return kept.digest if kept else _digest(connection, store)
 
     def extent(self, store: str) -> Extent:
-        """How many entries, held rows and owners a store's ledger names. One scan of that ledger."""
-        by_owner = (
-            select(
-                rows.c.owner,
-                func.count().label("entries"),
-                func.sum(case((~begun & rows.c.held, 1), else_=0)).label("held"),
-                func.sum(case((begun, 1), else_=0)).label("unsettled"),
-            )
-            .where(rows.c.store == store)
-            .group_by(rows.c.owner)
-            .subquery()
-        )
-        of_customer = by_owner.c.owner != ""
-        count = select(
-            func.sum(by_owner.c.entries),
-            func.sum(by_owner.c.held),
-            func.sum(case((of_customer & (by_owner.c.held > 0), 1), else_=0)),
-            func.sum(by_owner.c.unsettled),
-            func.sum(case((of_customer, 1), else_=0)),
-        )
+        """How many entries, held rows and owners a store's ledger names."""
         with reading(self._engine) as connection:
-            return Extent(*(int(value or 0) for value in connection.execute(count).one()))
+            kept = _kept(connection, store)
+            return kept.extent if kept else _extent(connection, store)
+
+    def keep_totals(self, store: str) -> Totals:
+        """The digest and the extent, for which a ledger is scanned no more until it changes."""
+        with reading(self._engine) as connection:
+            if kept := _kept(connection, store):
+                return kept
+        with writing(self._engine) as connection:
+            counted = _counted(connection, store)
+            replace_rows(connection, totals, [{"store": store, "digest": counted.digest} | structs.asdict(counted.extent)])
+        return counted
+
+    def totals_hold(self, store: str) -> bool:
+        """Whether what is kept of a ledger is what a scan finds, or nothing is kept."""
+        with reading(self._engine) as connection:
+            return _kept(connection, store) in (None, _counted(connection, store))
 
     def changes(self, *, source: str, target: str) -> Iterator[Change]:
         """What `target` must take up or drop to equal `source`, by owner and then id, streamed.
 
-        Costs two grouped scans and the rows of the buckets that differ. The caller may write ledgers meanwhile.
+        Costs a grouped scan of both and the rows of the buckets that differ. The caller may write ledgers meanwhile.
         """
         with reading(self._engine) as connection:
-            ours, theirs = (
-                {bucket.bucket: (bucket.entries, int(bucket.marks)) for bucket in connection.execute(_buckets(store))}
-                for store in (target, source)
-            )
-            differing = sorted(bucket for bucket in ours.keys() | theirs.keys() if ours.get(bucket) != theirs.get(bucket))
+            differing = connection.scalars(_differing(source, target)).all()
             if differing:
                 query = _difference(source, target, differing)
                 for row in connection.execution_options(yield_per=BATCH_ROWS).execute(query):
@@ -224,14 +231,14 @@ class Ledger:
         ids = [change.id for change in changes]
         with writing(self._engine) as connection:
             known = set(connection.scalars(select(rows.c.id).where(rows.c.store == store, rows.c.id.in_(ids))))
+            _forget_totals(connection, store)
             connection.execute(
                 update(rows)
                 .where(rows.c.store == store, rows.c.id.in_(ids))
                 .values(content_hash="", mark=0, next_hash=null(), next_mark=null(), next_owner=null(), next_held=null())
             )
             fresh = [_blank(store, change.id, change.owner) for change in changes if change.id not in known]
-            if fresh:
-                connection.execute(insert(rows), fresh)
+            execute_each(connection, insert(rows), fresh)
 
     def note(self, store: str, changes: Sequence[Change], *, held: set[str]) -> None:
         """Written after the store acknowledged a batch: what it now reflects, and for which of these entries it holds a row."""
@@ -239,21 +246,22 @@ class Ledger:
             gone = [change.id for change in changes if change.content_hash is None]
             connection.execute(update(rows).where(rows.c.store == store, rows.c.id.in_(gone)).values(next_hash=""))
             kept = [_noted(change, held=change.id in held) for change in changes if change.content_hash is not None]
-            if kept:
-                connection.execute(update(rows).where(rows.c.store == store, rows.c.id == bindparam("noted_id")), kept)
+            execute_each(connection, update(rows).where(rows.c.store == store, rows.c.id == bindparam("noted_id")), kept)
 
     def settle(self, store: str) -> None:
         """Makes everything noted count, in one transaction, and forgets what was touched on the way."""
         unsettled = (rows.c.store == store) & begun
         with writing(self._engine) as connection:
-            connection.execute(delete(rows).where(unsettled, rows.c.next_hash == ""))
-            connection.execute(
+            gone = connection.execute(delete(rows).where(unsettled, rows.c.next_hash == ""))
+            kept = connection.execute(
                 update(rows)
                 .where(unsettled, rows.c.next_hash.is_not(None))
                 .values(
                     content_hash=rows.c.next_hash, mark=rows.c.next_mark, owner=rows.c.next_owner, held=rows.c.next_held, next_hash=null()
                 )
             )
+            if gone.rowcount or kept.rowcount:
+                _forget_totals(connection, store)
             connection.execute(delete(touched).where(touched.c.store == store))
 
     def distrust(self, store: str, present: Iterable[tuple[str, str]] = ()) -> None:
@@ -262,20 +270,21 @@ class Ledger:
         `present` are (id, owner) of what the store was found to hold: those that no source names will be dropped.
         """
         with writing(self._engine) as connection:
+            _forget_totals(connection, store)
             connection.execute(update(rows).where(rows.c.store == store).values(content_hash="", mark=0, next_hash=null()))
             for batch in chunks(present, BATCH_ROWS):
                 found = dict(batch)
                 known = set(connection.scalars(select(rows.c.id).where(rows.c.store == store, rows.c.id.in_(found))))
                 fresh = [_blank(store, entry_id, owner) for entry_id, owner in found.items() if entry_id not in known]
-                if fresh:
-                    connection.execute(insert(rows), fresh)
+                execute_each(connection, insert(rows), fresh)
 
     def rewrite(self, store: str, entries: Iterable[Entry]) -> None:
         """Puts `entries` in place of a store's whole ledger, in one transaction; all count as held."""
         with writing(self._engine) as connection:
+            _forget_totals(connection, store)
             connection.execute(delete(rows).where(rows.c.store == store))
             for batch in chunks(entries, BATCH_ROWS):
-                connection.execute(insert(rows), [_settled(store, entry) for entry in batch])
+                execute_each(connection, insert(rows), [_settled(store, entry) for entry in batch])
 
     def touch(self, store: str, keys: Iterable[str]) -> None:
         """Remembers keys whose derived figures must be computed anew before the next `settle`, across any crash."""
@@ -330,13 +339,59 @@ class Ledger:
     def drop_owner(self, store: str, owner: str) -> None:
         """Drops a customer's entries from the ledger of a store that follows no source any more, and was rid of them itself."""
         with writing(self._engine) as connection:
+            _forget_totals(connection, store)
             connection.execute(delete(rows).where(rows.c.store == store, _named(owner)))
 
     def forget(self, store: str) -> None:
         """Drops a whole ledger: its store is gone."""
         with writing(self._engine) as connection:
-            for table in (rows, heads, touched):
+            for table in (rows, heads, touched, totals):
                 connection.execute(delete(table).where(table.c.store == store))
+
+
+def _kept(connection: Connection, store: str) -> Totals | None:
+    """What is kept of a ledger; None where it changed since."""
+    row = connection.execute(select(totals).where(totals.c.store == store)).first()
+    return Totals(row.digest, Extent(*row[2:])) if row else None
+
+
+def _forget_totals(connection: Connection, store: str) -> None:
+    """To be called in every transaction that changes an entry."""
+    connection.execute(delete(totals).where(totals.c.store == store))
+
+
+def _counted(connection: Connection, store: str) -> Totals:
+    return Totals(_digest(connection, store), _extent(connection, store))
+
+
+def _digest(connection: Connection, store: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for bucket in connection.execute(_buckets(store).order_by(rows.c.bucket)):
+        digest.update(repr((bucket.bucket, bucket.entries, int(bucket.marks))).encode())
+    return digest.hexdigest()
+
+
+def _extent(connection: Connection, store: str) -> Extent:
+    by_owner = (
+        select(
+            rows.c.owner,
+            func.count().label("entries"),
+            func.sum(case((~begun & rows.c.held, 1), else_=0)).label("held"),
+            func.sum(case((begun, 1), else_=0)).label("unsettled"),
+        )
+        .where(rows.c.store == store)
+        .group_by(rows.c.owner)
+        .subquery()
+    )
+    of_customer = by_owner.c.owner != ""
+    count = select(
+        func.sum(by_owner.c.entries),
+        func.sum(by_owner.c.held),
+        func.sum(case((of_customer & (by_owner.c.held > 0), 1), else_=0)),
+        func.sum(by_owner.c.unsettled),
+        func.sum(case((of_customer, 1), else_=0)),
+    )
+    return Extent(*(int(value or 0) for value in connection.execute(count).one()))
 
 
 def _named(owner: str) -> ColumnElement[bool]:
@@ -350,6 +405,18 @@ def _buckets(store: str) -> Select[tuple[int, int, int]]:
         .where(rows.c.store == store)
         .group_by(rows.c.bucket)
     )
+
+
+def _differing(source: str, target: str) -> Select[int]:
+    """The buckets in which two ledgers do not hold as many entries, or not the same."""
+    each = (
+        select(rows.c.bucket, func.count().label("entries"), func.sum(rows.c.mark).label("marks"))
+        .where(rows.c.store.in_([source, target]))
+        .group_by(rows.c.store, rows.c.bucket)
+        .subquery()
+    )
+    alone = select(each.c.bucket).group_by(each.c.bucket, each.c.entries, each.c.marks).having(func.count() == 1)
+    return select(alone.subquery().c.bucket).distinct()
 
 
 def _difference(source: str, target: str, buckets: Sequence[int]) -> Select[tuple[str, str | None, str, str | None]]:

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from stores.errors import ContractBroken
 from stores.evidence import CampaignDay, CampaignFigures, Catalogue
 from stores.records import Campaign, Tally
-from stores.sql import chunks, reading, remove_rows, replace_rows, writing
+from stores.sql import chunks, execute_each, reading, remove_rows, replace_rows, writing
 
 SCHEMA_VERSION = 1
 BATCH_ROWS = 500
@@ -218,10 +218,8 @@ class Metrics:
                 connection.execute(delete(table))
             for rows, catalogue in batches:
                 put += len(rows) + len(catalogue)
-                if rows:
-                    connection.execute(insert(events), [msgspec.structs.asdict(row) for row in rows])
-                if catalogue:
-                    connection.execute(insert(campaigns), [_stored(campaign) for campaign in catalogue])
+                execute_each(connection, insert(events), [msgspec.structs.asdict(row) for row in rows])
+                execute_each(connection, insert(campaigns), [_stored(campaign) for campaign in catalogue])
             for users in chunks(connection.scalars(select(events.c.user_id).distinct()).all(), BATCH_ROWS):
                 connection.execute(insert(engagement).from_select(list(engagement.c.keys()), _engagement_of(users)))
             named = select(events.c.campaign_id).where(events.c.campaign_id.is_not(None))
@@ -263,7 +261,7 @@ class Metrics:
         with reading(self._engine) as connection:
             bodies = connection.scalars(select(campaigns.c.body))
             found = [msgspec.json.decode(body, type=Campaign) for body in bodies]
-            counted = [CampaignFigures(**row._mapping) for row in connection.execute(select(figures))]
+            counted = [_figures(row) for row in connection.execute(select(figures))]
             by_day = select(days).order_by(days.c.campaign_id, days.c.day)
             return Catalogue(
                 campaigns={c.campaign_id: c for c in found},
@@ -271,6 +269,16 @@ class Metrics:
                 days=tuple(CampaignDay(**row._mapping) for row in connection.execute(by_day)),
                 newest_ms=_newest_ms(connection),
             )
+
+    def busiest(self, limit: int) -> list[tuple[CampaignFigures, str | None]]:
+        """The campaigns with the most engaged customers, at most `limit`, the most first, each with its name where one is known."""
+        named = select(figures, campaigns.c.body).outerjoin(campaigns, campaigns.c.campaign_id == figures.c.campaign_id)
+        ordered = named.order_by(figures.c.customers.desc(), figures.c.campaign_id).limit(limit)
+        with reading(self._engine) as connection:
+            return [
+                (_figures(row), msgspec.json.decode(row.body, type=Campaign).name if row.body else None)
+                for row in connection.execute(ordered)
+            ]
 
     def newest_ms(self) -> int:
         """The time of the newest record, epoch ms; 0 where there is none."""
@@ -386,6 +394,10 @@ def _exposed_by_campaign(connection: Connection, campaign_ids: Sequence[str]) ->
     both = union(seen, mailed).subquery()
     counted = connection.execute(select(both.c.campaign_id, func.count()).group_by(both.c.campaign_id)).all()
     return {row[0]: row[1] for row in counted}
+
+
+def _figures(row: Row[Any]) -> CampaignFigures:
+    return CampaignFigures(**{name: getattr(row, name) for name in CampaignFigures.__struct_fields__})
 
 
 def _figures_row(campaign_id: str, engaged: Row[Any] | None, exposed: int) -> dict[str, object]:

@@ -94,13 +94,20 @@ def opened(client: Callable[..., Client], settings: Settings, *, timeout_s: floa
 
 def columns(kept: Struct) -> Document:
     """Every field of a struct as one column. Mappings and structs become JSON text: MongoDB does not take any key as a name."""
-    return {name: column(value) for name, value in msgspec.structs.asdict(kept).items()}
+    row: Document = msgspec.structs.asdict(kept)
+    return row | {name: column(row[name]) for name in composed_fields(type(kept))}
 
 
 def column(value: object) -> object:
     if isinstance(value, dict | Struct):
         return msgspec.json.encode(value).decode()
     return list(value) if isinstance(value, tuple) else value
+
+
+@cache
+def composed_fields(kind: type[Struct]) -> tuple[str, ...]:
+    """The fields of a struct that a document does not hold as they are."""
+    return tuple(field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple or written_as_text(field.type))
 
 
 @cache

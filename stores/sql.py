@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, and_, bindparam, create_engine, delete, event, exc, insert
+from sqlalchemy import Connection, Delete, Engine, Insert, Table, Update, and_, bindparam, create_engine, delete, event, exc, insert
 from sqlalchemy.engine import URL, make_url
 
 from stores.errors import ContractBroken, DriverErrors, NotFound, StoreError, Unavailable, translated
@@ -87,7 +87,7 @@ def replace_rows(connection: Connection, table: Table, rows: Sequence[Mapping[st
         return
     keys = [column.name for column in table.primary_key.columns]
     remove_rows(connection, table, [{name: row[name] for name in keys} for row in rows])
-    connection.execute(insert(table), list(rows))
+    execute_each(connection, insert(table), rows)
 
 
 def remove_rows(connection: Connection, table: Table, keys: Sequence[Mapping[str, object]]) -> None:
@@ -95,7 +95,21 @@ def remove_rows(connection: Connection, table: Table, keys: Sequence[Mapping[str
     if not keys:
         return
     match = and_(*(table.c[name] == bindparam(f"key_{name}") for name in keys[0]))
-    connection.execute(delete(table).where(match), [{f"key_{name}": value for name, value in key.items()} for key in keys])
+    execute_each(connection, delete(table).where(match), [{f"key_{name}": value for name, value in key.items()} for key in keys])
+
+
+def execute_each(connection: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, object]]) -> None:
+    """Executes a statement once for each row of parameters, which all have the same names and are values that the driver takes as
+    they are. SQLAlchemy's own way prepares every value by itself, which takes longer than the small local database.
+    """
+    if not rows:
+        return
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    constant = {name: value for name, value in compiled.params.items() if name not in rows[0]}
+    values: list[Any] = [{**constant, **row} for row in rows] if constant else list(rows)
+    if compiled.positiontup is not None:
+        values = [tuple(row[name] for name in compiled.positiontup) for row in values]
+    connection.exec_driver_sql(str(compiled), values)
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -42,6 +42,9 @@ class EmbeddingsMirror:
     def present(self) -> Iterator[tuple[str, str]]:
         return iter(())
 
+    def distrusted(self) -> None:
+        """Nothing is derived from a vector here."""
+
     def apply(self, changes: Sequence[Change]) -> set[str]:
         texts = texts_of(self._stores, [change.id for change in changes if change.content_hash is not None])
         keys = {self._stores.embedder.key(text): text for text in texts.values()}

@@ -29,7 +29,7 @@ class GraphMirror:
         self._stores.graph.set_stamp(LEDGER, value)
 
     def intact(self, extent: Extent) -> bool:
-        return extent.owners <= self._stores.graph.counts()["User"] <= extent.all_owners
+        return extent.owners <= self._stores.graph.nodes()["User"] <= extent.all_owners
 
     def present(self) -> Iterator[tuple[str, str]]:
         for user_id in self._stores.graph.user_ids():
@@ -37,17 +37,20 @@ class GraphMirror:
         for campaign_id in self._stores.graph.campaign_ids():
             yield f"c:{campaign_id}", ""
 
+    def distrusted(self) -> None:
+        self._stores.ledger.touch(LEDGER, self._stores.graph.campaign_ids())
+
     def apply(self, changes: Sequence[Change]) -> set[str]:
         stores, owners = self._stores, owners_of(changes)
         records = stores.documents.records_of(owners)
-        ties = [ties_of(user_id, found, weights=stores.weights) for user_id, found in records.items() if found]
+        everyone = [ties_of(user_id, found, weights=stores.weights) for user_id, found in records.items()]
         entries = stores.documents.get([change.id for change in changes if change.id.startswith("c:")])
         catalogue = [entry for entry in entries.values() if isinstance(entry, Campaign)]
         gone = [change.id[2:] for change in changes if change.id.startswith("c:") and change.id not in entries]
         # what a campaign attracts depends on all its customers: remembered before anything is written, computed in `finish`
-        stores.ledger.touch(LEDGER, stores.graph.campaigns_of(owners) | campaigns_in(ties))
+        stores.ledger.touch(LEDGER, stores.graph.campaigns_affected(everyone))
         stores.graph.put_campaigns(catalogue)
-        restated = stores.graph.put_customers(ties)
+        restated = stores.graph.put_customers([ties for ties in everyone if records[ties.user_id]])
         stores.graph.delete_customers([user_id for user_id, found in records.items() if not found])
         stores.graph.delete_campaigns(gone)
         for user_id in restated:
@@ -79,21 +82,22 @@ def graph(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -
     """
     with surfaced():
         plan, delta, anew = plan_of(stores), [], "graph" in stores.rebuild.assets
-        if anew:
-            stores.ledger.touch(LEDGER, stores.graph.campaign_ids())
         reflection = reconcile(stores.ledger, GraphMirror(stores), plan, delta=delta, anew=anew)
         stores.delta[LEDGER] = delta
-        counts = stores.graph.counts()
-    context.log.info("graph: %s", counts)
-    return reflected(reflection, plan, contents=dg.MetadataValue.md(counts_table(counts)))
+        nodes = stores.graph.nodes()
+    context.log.info("graph: %s", nodes)
+    return reflected(reflection, plan, customers=nodes["User"], campaigns=nodes["Campaign"], intents=nodes["Intent"])
 
 
 @dg.asset_check(asset=graph, blocking=True)
 def nothing_in_the_graph_dangles_or_is_doubled(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
-    """Each id is one node, each tie joins two named nodes, and there is one customer node per customer with a record."""
+    """Each id is one node, each tie joins two named nodes: of the customers this run touched, or of all when run alone. And there
+    is one customer node per customer with a record.
+    """
     with surfaced():
-        problems, extent = stores.graph.problems(), stores.ledger.extent(LEDGER)
-        customers = stores.graph.counts()["User"]
+        written = owners_of(stores.delta[LEDGER]) if LEDGER in stores.delta else None
+        problems, extent = stores.graph.problems(written), stores.ledger.extent(LEDGER)
+        customers = stores.graph.nodes()["User"]
         in_step = stores.ledger.digest(LEDGER) == stores.ledger.digest("raw_docs")
     return dg.AssetCheckResult(
         passed=not problems and customers == extent.owners and in_step,
@@ -138,8 +142,3 @@ def campaigns_in(ties: Sequence[CustomerTies]) -> set[str]:
 def customers_to_check(stores: Stores) -> list[str]:
     """The customers whose ties this run wrote; all of them where the check runs in a run of its own."""
     return owners_of(stores.delta[LEDGER]) if LEDGER in stores.delta else list(stores.ledger.owners(LEDGER))
-
-
-def counts_table(counts: dict[str, int]) -> str:
-    """Node labels and relationship types with how many there are."""
-    return "| what | how many |\n|---|---:|\n" + "\n".join(f"| {name} | {count} |" for name, count in counts.items())

@@ -9,7 +9,7 @@ from platform_assets.automation import on_new_data
 from platform_assets.reconcile import OTHER_VERSION, REBUILT, Reconciliation, Reflection, reconcile, reflected, renew_stamp, version_of
 from platform_assets.resources import RETRY, Stores, surfaced
 from ranking.engagement import EngagementWeights, weight_of
-from stores.evidence import Catalogue
+from stores.evidence import CampaignFigures
 from stores.ledger import Change, Entry, Extent, owners_of
 from stores.metrics import EventRow
 from stores.records import Campaign, Record, iso
@@ -39,6 +39,9 @@ class MetricsMirror:
 
     def present(self) -> Iterator[tuple[str, str]]:
         return self._stores.metrics.keys()
+
+    def distrusted(self) -> None:
+        """Every entry names the campaigns that it counts towards when it is taken up again."""
 
     def apply(self, changes: Sequence[Change]) -> set[str]:
         stores = self._stores
@@ -87,9 +90,9 @@ def metrics(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
         plan = plan_of(stores)
         reason = reason_to_replace(stores, plan)
         reflection = replace_all(stores, plan, reason) if reason else reconcile(stores.ledger, MetricsMirror(stores), plan)
-        catalogue, counts = stores.metrics.catalogue(), stores.metrics.counts()
+        busiest, counts = stores.metrics.busiest(CAMPAIGNS_SHOWN), stores.metrics.counts()
     context.log.info("metrics: %s", counts)
-    return reflected(reflection, plan, campaigns=counts["campaigns"], engagement=dg.MetadataValue.md(campaigns_table(catalogue)))
+    return reflected(reflection, plan, campaigns=counts["campaigns"], engagement=dg.MetadataValue.md(campaigns_table(busiest)))
 
 
 @dg.asset_check(asset=metrics, blocking=True)
@@ -137,9 +140,10 @@ def replace_all(stores: Stores, plan: Reconciliation, reason: str) -> Reflection
     put = stores.metrics.replace(rows_of(stores, batch) for batch in chunks(stores.ledger.entries(plan.source), plan.batch_rows))
     stores.ledger.rewrite(LEDGER, stores.ledger.entries(plan.source))
     stores.ledger.settle(LEDGER)
+    totals = stores.ledger.keep_totals(LEDGER)
     return Reflection(
-        digest=stores.ledger.digest(LEDGER),
-        entries=stores.ledger.extent(LEDGER).rows,
+        digest=totals.digest,
+        entries=totals.extent.rows,
         held=put,
         upserted=put,
         deleted=max(0, held["events"] + held["campaigns"] - put),
@@ -171,13 +175,11 @@ def event_row(record: Record, weights: EngagementWeights) -> EventRow:
     )
 
 
-def campaigns_table(catalogue: Catalogue) -> str:
+def campaigns_table(busiest: Sequence[tuple[CampaignFigures, str | None]]) -> str:
     """The campaigns with the most engaged customers, as a person reads them in Dagster's UI."""
-    busiest = sorted(catalogue.figures.values(), key=lambda f: (-f.customers, f.campaign_id))[:CAMPAIGNS_SHOWN]
-    names = {campaign_id: campaign.name for campaign_id, campaign in catalogue.campaigns.items()}
     head = "| campaign | name | customers | exposed | messages | clicks | conversions |\n|---|---|---:|---:|---:|---:|---:|\n"
     shown = [
-        (f.campaign_id, names.get(f.campaign_id, "(not in the catalogue)"), f.customers, f.exposed, f.messages, f.clicks, f.conversions)
-        for f in busiest
+        (f.campaign_id, name or "(not in the catalogue)", f.customers, f.exposed, f.messages, f.clicks, f.conversions)
+        for f, name in busiest
     ]
     return head + "\n".join(f"| {' | '.join(map(str, row))} |" for row in shown)

@@ -47,6 +47,9 @@ class RawDocs:
     def present(self) -> Iterator[tuple[str, str]]:
         return ((key, held.owner) for key, held in self._stores.documents.scan())
 
+    def distrusted(self) -> None:
+        """Nothing is derived from the documents here."""
+
     def recover(self) -> None:
         """Brings the ledger in line with what MongoDB holds, after a write that was cut off or a database that was restored."""
         stores = self._stores
@@ -96,14 +99,14 @@ def raw_docs(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]
         told = {"run_id": context.run.run_id, "log": context.log.info}
         taken = [take_posted(stores, posted, suppression, **told)] if posted else []
         taken += [take(stores, path, suppression, **told) for path in waiting]
-        digest, extent = stores.ledger.digest(LEDGER), stores.ledger.extent(LEDGER)
+        found = stores.ledger.keep_totals(LEDGER)
     reports = [each.report for each in taken if each is not None]
     totals = {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
     seconds = sum(each.seconds for each in taken if each is not None)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(f"{plan.version}-{digest}"),
+        data_version=dg.DataVersion(f"{plan.version}-{found.digest}"),
         metadata={
-            "dagster/row_count": extent.held,
+            "dagster/row_count": found.extent.held,
             **totals,
             "seconds": round(seconds, 3),
             "rows_per_second": round(totals["read"] / seconds, 1) if seconds else 0.0,

@@ -116,7 +116,7 @@ def new_release(stores: Stores, latest: Release | None, digest: str, stamps: dic
             "records": counts["raw_docs"],
             "campaigns": counts["campaigns"],
             **counts_of(stores),
-            "graph_customers": stores.graph.counts()["User"],
+            "graph_customers": stores.graph.nodes()["User"],
             "metrics_events": figures["events"],
         },
         newest_record_ms=stores.metrics.newest_ms(),

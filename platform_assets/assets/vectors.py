@@ -49,6 +49,9 @@ class VectorsMirror:
         for user_id in self._stores.vectors.ids(self._names.users):
             yield f"u:{user_id}", user_id
 
+    def distrusted(self) -> None:
+        """A customer's vector is written with what they said."""
+
     def apply(self, changes: Sequence[Change]) -> set[str]:
         stores, owners = self._stores, owners_of(changes)
         said = {user_id: [r for r in records if r.speaks] for user_id, records in stores.documents.records_of(owners).items()}
@@ -115,12 +118,11 @@ def vectors(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores])
         plan, delta = plan_of(stores), []
         reflection = reconcile(stores.ledger, VectorsMirror(stores), plan, delta=delta)
         stores.delta[plan.target] = delta
-        counts, preview = counts_of(stores), preview_of(stores) if delta else {}
-    context.log.info("vectors: %s", counts)
+        preview = preview_of(stores) if delta else {}
+    context.log.info("vectors: %d of %d entries", reflection.held, reflection.entries)
     return reflected(
         reflection,
         plan,
-        **counts,
         **preview,
         dimension=stores.embedder.dimension,
         index=stores.settings.vector_index,

@@ -37,6 +37,8 @@ def ledger_differences(stores: Stores, store: str, plan: Reconciliation, *, stam
         yield difference("version", plan.target, "it was made by other code or settings: a refresh is due")
     if stamp not in (head.stamp, head.next_stamp):
         yield difference("stamp", plan.target, "the store is not the one its ledger speaks of: it was lost, emptied or restored")
+    if not stores.ledger.totals_hold(plan.target):
+        yield difference("ledger", plan.target, "the digest and the counts that are kept of it are not those of its entries")
     for entry_id, _ in stores.ledger.unsettled(plan.source)[:MOST]:
         yield difference("ledger", entry_id, "its write was begun and not finished")
     for change in islice(stores.ledger.changes(source=plan.source, target=plan.target), MOST):

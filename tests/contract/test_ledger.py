@@ -1,11 +1,13 @@
 """The ledger keeps its promises on SQLite and on PostgreSQL."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from stores.errors import ContractBroken
-from stores.ledger import Change, Entry, Head, Ledger, owners_of, schema
+from stores.ledger import Change, Entry, Head, Ledger, Totals, owners_of, rows, schema
 from stores.sql import writing
 
 
@@ -106,6 +108,70 @@ def test_extent_counts_settled_rows_and_owners_and_allows_for_the_rest(ledger: L
     assert (after.rows, after.held, after.owners, after.unsettled, after.all_owners) == (3, 2, 2, 0, 3)
 
 
+def scanned(engine: Engine, ask: Callable[[], object]) -> int:
+    """How many statements that read or write entries it takes to ask."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    ask()
+    event.remove(engine, "before_cursor_execute", note)
+    return sum("ledger.store" in statement for statement in seen)
+
+
+def test_once_counted_a_ledger_is_not_scanned_again_until_it_changes(ledger: Ledger, sql_engine: Engine) -> None:
+    ledger.rewrite("source", entries(a="1", b="1"))
+    assert scanned(sql_engine, lambda: ledger.digest("source")) > 0
+    before = ledger.keep_totals("source")
+    for ask in (lambda: ledger.digest("source"), lambda: ledger.extent("source"), lambda: ledger.keep_totals("source")):
+        assert scanned(sql_engine, ask) == 0
+    ledger.settle("source")  # nothing is unsettled
+    assert (ledger.digest("source"), ledger.extent("source")) == (before.digest, before.extent)
+    assert scanned(sql_engine, lambda: ledger.digest("source")) == 0
+    ledger.intend("source", [Change("m:a", "2", "u_a")])
+    assert ledger.extent("source").unsettled == 1
+    assert ledger.digest("source") != before.digest
+
+
+CHANGING: dict[str, Callable[[Ledger], None]] = {
+    "intend": lambda ledger: ledger.intend("source", [Change("m:c", "1", "u_c")]),
+    "distrust": lambda ledger: ledger.distrust("source"),
+    "rewrite": lambda ledger: ledger.rewrite("source", entries(a="2")),
+    "drop_owner": lambda ledger: ledger.drop_owner("source", "u_a"),
+    "forget": lambda ledger: ledger.forget("source"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGING)
+def test_whatever_changes_a_ledger_ends_what_was_kept_of_it(ledger: Ledger, change: str) -> None:
+    ledger.rewrite("source", entries(a="1", b="1"))
+    before = ledger.keep_totals("source")
+    CHANGING[change](ledger)
+    assert ledger.totals_hold("source")
+    assert (ledger.digest("source"), ledger.extent("source")) != (before.digest, before.extent)
+    assert ledger.keep_totals("source") == Totals(ledger.digest("source"), ledger.extent("source"))
+
+
+def test_settling_ends_what_was_kept_while_a_write_was_unsettled(ledger: Ledger) -> None:
+    changes = [Change("m:a", "1", "u_a")]
+    ledger.intend("target", changes)
+    ledger.note("target", changes, held={"m:a"})
+    assert ledger.keep_totals("target").extent.unsettled == 1
+    ledger.settle("target")
+    assert ledger.totals_hold("target")
+    assert ledger.extent("target").held == 1
+
+
+def test_totals_that_are_not_those_of_the_entries_are_told(ledger: Ledger, sql_engine: Engine) -> None:
+    ledger.rewrite("source", entries(a="1"))
+    ledger.keep_totals("source")
+    with writing(sql_engine) as connection:
+        connection.execute(rows.update().values(content_hash="2", mark=2))
+    assert not ledger.totals_hold("source")
+
+
 def test_a_distrusted_store_takes_up_everything_and_drops_what_only_it_holds(ledger: Ledger) -> None:
     ledger.rewrite("source", entries(a="1", b="1"))
     follow(ledger)
@@ -195,8 +261,10 @@ def test_after_any_history_of_cut_off_refreshes_the_next_one_ends_equal(
     for hashes, until in history:
         ledger.rewrite("source", entries(**hashes))
         refresh(until)
+        ledger.keep_totals("target")
     ledger.rewrite("source", entries(**final))
     refresh("whole")
     assert store == {f"m:{name}": value for name, value in final.items()}
     assert ledger.digest("target") == ledger.digest("source")
     assert ledger.extent("target").unsettled == 0
+    assert ledger.totals_hold("target")

@@ -57,6 +57,15 @@ def test_figures_count_customers_once_and_events_by_kind(metrics: Metrics) -> No
     )
 
 
+def test_the_busiest_campaigns_come_first_and_have_their_names(metrics: Metrics) -> None:
+    known = [Campaign(campaign_id="c_2", name="Two"), Campaign(campaign_id="c_3", name="Three")]
+    rows = [row(f"{n}", f"u_{n}", "click", campaign) for n, campaign in enumerate(["c_1", "c_2", "c_2", "c_3"])]
+    put(metrics, rows, catalogue=known)
+    busiest = [(figures.campaign_id, figures.customers, name) for figures, name in metrics.busiest(2)]
+    assert busiest == [("c_2", 2, "Two"), ("c_1", 1, None)]
+    assert [figures for figures, _ in metrics.busiest(9)] == sorted(metrics.catalogue().figures.values(), key=lambda f: -f.customers)
+
+
 def test_the_catalogue_tells_each_campaigns_days_and_the_newest_record_of_the_same_moment(metrics: Metrics, sql_engine: Engine) -> None:
     assert (metrics.catalogue().days, metrics.catalogue().newest_ms) == ((), 0)
     rows = [row("1", "u_1", "click", "c_1", at_ms=5), row("2", "u_2", "impression", "c_1", at_ms=DAY_MS + 5), row("3", "u_2", "mailing")]
