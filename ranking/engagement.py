@@ -118,6 +118,11 @@ def note_words(tallies: dict[str, Tally], record: Record) -> None:
             add(tallies, word, record, 0.0)
 
 
+def phrases_said(record: Record) -> set[str]:
+    """The phrases of one record that `note_words` counts."""
+    return {word for word in terms_of(record.message or "") if word.startswith('"') and len(word) <= LONGEST_WORD}
+
+
 def most_used(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
     """The 1,000 words most used, in order."""
     return dict(sorted(tallies.items(), key=lambda held: (-held[1].count, -held[1].last_at_ms, held[0]))[:WORDS_KEPT])

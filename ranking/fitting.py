@@ -1,10 +1,9 @@
-"""Fits the linear model on past outcomes: pairwise logistic regression of what customers responded to against what they did not.
+"""Fits the linear model on past outcomes: what customers responded to against what they did not.
 
-scikit-learn is imported only when something is fitted; the fitted model is plain numbers.
+The fitted model is plain numbers, evaluated without the libraries that fit it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -12,10 +11,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.cases import cases_of
-from ranking.fusion import Ranked
+from ranking.fusion import DECIMALS, Ranked
 from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg
 from ranking.model import RRF, Comparison, RankingModel, features_of
+from ranking.objectives import OBJECTIVES, Matrix, Objective, Told
+from ranking.own_history import NOTHING_USUAL
 from ranking.placing import SOURCES, by_source, order_of
 from ranking.recommend import Tuning
 from ranking.walk import Archive, Scene, scenes
@@ -27,13 +28,9 @@ MOST_CASES = 1500
 HELD_OUT_SHARE = 0.25
 NEGATIVES = 300
 FIRST_OF_EACH = 20
-INVERSE_PENALTY = 0.3
-"""Of the ridge on the weights of standardised features, where each case weighs 1."""
 SMALLEST_SCALE = 1e-6
 EITHER_WAY = frozenset(("engagement.age", "engagement.customers"))
 """Features that may count against a campaign: being old, and having been popular beyond what it is lately."""
-
-Matrix = NDArray[np.float64]
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -90,26 +87,29 @@ def by_rank(ranked: Ranked) -> tuple[int, str]:
     return ranked.rank, ranked.candidate.campaign_id
 
 
-def fit(examples: Sequence[Example], *, before_ms: int) -> RankingModel:
-    """The linear model of those examples that had ended before a moment; RRF, said so, where they are too few. Deterministic."""
+def fit(examples: Sequence[Example], *, before_ms: int, usual: Mapping[str, float] = NOTHING_USUAL) -> RankingModel:
+    """The linear model of those examples that had ended before a moment; RRF, said so, where they are too few. Deterministic.
+
+    `usual` is how much of all that was said until then phrases make up.
+    """
     past = [example for example in examples if example.ended_ms < before_ms and example.positive.any() and not example.positive.all()]
     if len(past) < FEWEST_CASES:
         return replace(RRF, cases=len(past), why=few(len(past)))
     past = past[-MOST_CASES:]
     names = sorted({name for example in past for name in example.names})
-    tables = [aligned(example, names) for example in past]
-    scales = np.sqrt(np.mean([table.var(axis=0) for table in tables], axis=0))
-    weights = weighed(names, scales, [Told(table, each.positive, each.stands_for) for table, each in zip(tables, past, strict=True)])
-    weights = np.round(weights, 6)
+    objective = best_objective(names, past)
+    weights, scales = weighed(names, past, OBJECTIVES[objective])
     model = RankingModel(
         kind="linear",
         weights={name: float(weight) for name, weight in zip(names, weights, strict=True) if weight},
         scales={name: round(float(scale), 6) for name, scale, weight in zip(names, scales, weights, strict=True) if weight},
-        centre=round(float(np.mean([np.max(table @ weights) for table in tables])), 6),
+        centre=round(float(np.mean([np.max(aligned(example, names) @ weights) for example in past])), 6),
+        usual=dict(usual),
         cases=len(past),
         positives=int(sum(each.positive.sum() for each in past)),
         trained_before_ms=before_ms,
-        why=f"fitted on {len(past)} cases that had ended before {iso(before_ms)}",
+        objective=objective,
+        why=f"fitted by {objective} on {len(past)} cases that had ended before {iso(before_ms)}",
     )
     return model.versioned()
 
@@ -122,47 +122,34 @@ def aligned(example: Example, names: Sequence[str]) -> Matrix:
     return table
 
 
-class Told(NamedTuple):
-    """What one case tells: its rows in standard deviations, which of them were responded to, and how many campaigns each stands for."""
+def weighed(names: Sequence[str], past: Sequence[Example], objective: Objective) -> tuple[Matrix, Matrix]:
+    """The features' weights and their spread in training. Evidence for a campaign never counts against it, but for `EITHER_WAY`.
 
-    values: Matrix
-    positive: NDArray[np.bool_]
-    stands_for: Matrix
-
-
-def weighed(names: Sequence[str], scales: Matrix, told: Sequence[Told]) -> Matrix:
-    """The features' weights, none below 0 but those of `EITHER_WAY`.
-
-    Evidence for a campaign never counts against it: a weight that comes out negative stands in for another feature by chance, and
-    did worse on later cases. Such features are left out and the others fitted again, until there is none.
+    A feature that would count against a campaign stands in for another one by chance, and did worse on later cases.
     """
+    tables = [aligned(example, names) for example in past]
+    scales = np.sqrt(np.mean([table.var(axis=0) for table in tables], axis=0))
     kept = [column for column, scale in enumerate(scales) if scale > SMALLEST_SCALE]
+    told = [Told(table[:, kept] / scales[kept], each.positive, each.stands_for) for table, each in zip(tables, past, strict=True)]
     weights = np.zeros(len(names))
-    while kept:
-        found = regressed([Told(each.values[:, kept] / scales[kept], each.positive, each.stands_for) for each in told])
-        against = {column for column, weight in zip(kept, found, strict=True) if weight < 0 and names[column] not in EITHER_WAY}
-        if not against:
-            weights[kept] = found / scales[kept]
-            break
-        kept = [column for column in kept if column not in against]
-    return weights
+    weights[kept] = objective(told, [names[column] in EITHER_WAY for column in kept]) / scales[kept]
+    return np.round(weights, 6), scales
 
 
-def regressed(told: Iterable[Told]) -> Matrix:
-    """Weights by which what was responded to comes before what was not: logistic regression on differences, each case weighing 1."""
-    from sklearn.linear_model import LogisticRegression
+def best_objective(names: Sequence[str], past: Sequence[Example]) -> str:
+    """The objective whose weights, fitted on the first three quarters of the examples, order the last quarter best."""
+    border = int(len(past) * (1 - HELD_OUT_SHARE))
+    found = {}
+    for name, objective in OBJECTIVES.items():
+        weights, _ = weighed(names, past[:border], objective)
+        found[name] = float(np.mean([ordered_by(weights, names, example) for example in past[border:]]))
+    return max(found, key=lambda name: found[name])
 
-    differences, importances = [], []
-    for each in told:
-        better, worse = each.values[each.positive], each.values[~each.positive]
-        differences.append((better[:, None, :] - worse[None, :, :]).reshape(-1, each.values.shape[1]))
-        importance = np.tile(each.stands_for[~each.positive], len(better))
-        importances.append(importance / importance.sum())
-    rows = np.concatenate(differences)
-    signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
-    model = LogisticRegression(C=INVERSE_PENALTY, fit_intercept=False, max_iter=500)
-    model.fit(rows * signs[:, None], signs > 0, sample_weight=np.concatenate(importances))
-    return np.asarray(model.coef_[0], dtype=np.float64)
+
+def ordered_by(weights: Matrix, names: Sequence[str], example: Example) -> float:
+    """NDCG@10 of an example's rows in the order of their weighted sums."""
+    order = np.argsort(-np.round(aligned(example, names) @ weights, DECIMALS), kind="stable")
+    return ndcg([str(row) for row in order], frozenset(map(str, np.flatnonzero(example.positive))), k=10)
 
 
 def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel:
@@ -180,9 +167,11 @@ def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel
     trial: RankingModel | None = None
     found: dict[str, list[float]] = {}
     users: list[str] = []
+    usual: Mapping[str, float] = NOTHING_USUAL
     for scene in scenes(archive, cases):
+        usual = scene.lineup.model.usual
         if scene.case.at_ms >= border_ms:
-            trial = trial or fit(examples, before_ms=border_ms)
+            trial = trial or fit(examples, before_ms=border_ms, usual=usual)
             users.append(scene.case.user_id)
             for name, ndcg10 in rivals(scene, trial, archive.tuning):
                 found.setdefault(name, []).append(ndcg10)
@@ -196,8 +185,8 @@ def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel
         return replace(
             RRF, cases=len(examples), held_out=len(users), compared=compared, why=f"reciprocal rank fusion: a fitted model had {about}"
         )
-    final = fit(examples, before_ms=max(example.ended_ms for example in examples) + 1)
-    return replace(final, held_out=len(users), compared=compared, why=f"fitted on {final.cases} past cases: {about}")
+    final = fit(examples, before_ms=max(example.ended_ms for example in examples) + 1, usual=usual)
+    return replace(final, held_out=len(users), compared=compared, why=f"fitted by {final.objective} on {final.cases} past cases: {about}")
 
 
 def few(cases: int) -> str:

@@ -30,13 +30,17 @@ class RankingModel(Struct, frozen=True, kw_only=True):
 
     A feature of a campaign that its source does not speak of is 0. `scales` are the features' standard deviations in
     training: weight x scale tells how much a feature matters. `centre` is what is taken off the sum before it becomes a
-    score. `kind` "rrf" uses no weights: sources are fused by reciprocal rank. `why` says in words why this kind was chosen.
+    score. `usual` says of phrases of campaigns' names how much of all that customers say they make up. `kind` "rrf" uses no
+    weights: sources are fused by reciprocal rank. `objective` is what the weights were fitted to; `why` says in words why this
+    kind was chosen.
     """
 
     kind: Literal["rrf", "linear"] = "rrf"
     weights: dict[str, float] = {}
     scales: dict[str, float] = {}
     centre: float = 0.0
+    usual: dict[str, float] = {}
+    objective: str = ""
     cases: int = 0
     positives: int = 0
     trained_before_ms: int = 0
@@ -49,7 +53,7 @@ class RankingModel(Struct, frozen=True, kw_only=True):
         """The model with the digest of what decides its answers as its version: equal version, equal ranking."""
         if self.kind == "rrf":
             return replace(self, version="rrf")
-        content = msgspec.json.encode([self.kind, sorted(self.weights.items()), self.centre])
+        content = msgspec.json.encode([self.kind, sorted(self.weights.items()), self.centre, sorted(self.usual.items())])
         return replace(self, version=hashlib.blake2b(content, digest_size=8).hexdigest())
 
 

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import log1p
+from math import log1p, sqrt
 
 from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnWords, strongest
 from ranking.words import Spoken, WordIndex, spoken
-from stores.evidence import OwnTie, Surroundings
+from stores.evidence import IntentTie, OwnTie, Surroundings
 from stores.records import Campaign
 
 Trait = tuple[str, str]
@@ -28,6 +28,7 @@ def by_trait(campaigns: Mapping[str, Campaign]) -> dict[Trait, list[str]]:
     return dict(found)
 
 
+NOTHING_USUAL: Mapping[str, float] = {}
 TRAITS = 3
 """The campaign itself, its category, its group."""
 
@@ -35,12 +36,17 @@ Parts = dict[str, list[tuple[float, Evidence]]]
 
 
 def own_history(
-    around: Surroundings, campaigns: Mapping[str, Campaign], sharing: Mapping[Trait, Sequence[str]], offered: int, index: WordIndex
+    around: Surroundings,
+    campaigns: Mapping[str, Campaign],
+    sharing: Mapping[Trait, Sequence[str]],
+    offered: int,
+    index: WordIndex,
+    usual: Mapping[str, float] = NOTHING_USUAL,
 ) -> list[Candidate]:
     """The customer's affinities to each campaign, added up: traits (at most 1 in all), channels (at most 1) and words (below 1).
 
     `sharing` says which of the `offered` campaigns have a trait, `index` which have a word. `campaigns` are all those
-    that the customer may ever have met.
+    that the customer may ever have met, `usual` how much of all that is said a phrase makes up.
     """
     parts: Parts = defaultdict(list)
     signals: dict[str, dict[str, float]] = defaultdict(dict)
@@ -48,9 +54,13 @@ def own_history(
         for key, kind, score, evidence in source:
             parts[key].append((score, evidence))
             signals[key][kind] = score
-    for key, said in spoken(around.words, index).items():
+    for key, said in spoken(around.words, index, usual).items():
         signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), each=said.each, about=log1p(said.about))
+        signals[key]["unusual"] = said.unusual
         parts[key].append((word_score(said), OwnWords(said.term, said.count)))
+    for key, share in intent_shares(around.intents, sharing):
+        if key in parts:
+            signals[key]["intent"] = sqrt(share)
     return [Candidate(key, sum(sorted([score for score, _ in found])), strongest(found), signals[key]) for key, found in parts.items()]
 
 
@@ -83,6 +93,15 @@ def trait_parts(
         evidence = OwnEngagement(*trait, counts[trait])
         for key in holders if rarity > 0 else ():
             yield key, trait[0], share * rarity / TRAITS, evidence
+
+
+def intent_shares(intents: Iterable[IntentTie], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, float]]:
+    """For each campaign whose category is an intent that the customer expressed, its share of all that the customer expressed."""
+    expressed = {tie.intent: tie.expressed for tie in intents}
+    total = sum(expressed.values())
+    for intent, count in expressed.items():
+        for key in sharing.get(("category", intent), ()):
+            yield key, count / total
 
 
 def channel_parts(channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, str, float, Evidence]]:

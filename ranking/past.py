@@ -5,17 +5,17 @@ judged is what is served; nothing from after the moment is in it.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ranking.counted import Counted
-from ranking.engagement import most_used, profile_of
+from ranking.engagement import most_used, phrases_said, profile_of
 from ranking.known import Conditions, Known, Vector, own_ties
 from ranking.recommend import Customer
-from ranking.words import campaign_text
+from ranking.words import campaign_text, terms_of_campaign
 from stores.evidence import (
     CAMPAIGNS_EACH,
     FEWEST_SHARED,
@@ -30,6 +30,7 @@ from stores.evidence import (
 )
 from stores.records import Campaign, Record
 
+DECIMALS = 9
 NO_RECORDS: Sequence[Record] = ()
 
 
@@ -64,6 +65,9 @@ class Past:
         self._rows: dict[str, int] = {}
         self._matrix: Vector = np.zeros((0, 0), np.float32)
         self._spoke: set[str] = set()
+        self._naming = frozenset(phrase for campaign in self.campaigns.values() for phrase in terms_of_campaign(campaign).name)
+        self._said: Counter[str] = Counter()
+        self._phrases = 0
 
     def advance(self, at_ms: int) -> None:
         """Learns every record from before `at_ms`, and none from that moment on. Moments only go forward."""
@@ -78,6 +82,9 @@ class Past:
         self._counted.count(record)
         if record.speaks:
             self._spoke.add(record.user_id)
+            phrases = phrases_said(record)
+            self._phrases += len(phrases)
+            self._said.update(phrases & self._naming)
         if record.campaign_id in known.ties.engaged_with:
             self._engaged[record.user_id][self._place[record.campaign_id]] = None
             self._audience[record.campaign_id][record.user_id] = None
@@ -93,6 +100,10 @@ class Past:
             newest_ms=self._counted.newest_ms,
             vectors=self._campaign_vectors,
         )
+
+    def usual(self) -> dict[str, float]:
+        """How much of all phrases said by anybody so far each phrase of a campaign's name makes up."""
+        return {phrase: round(count / self._phrases, DECIMALS) for phrase, count in sorted(self._said.items())}
 
     def mailed(self, group: str) -> set[str]:
         """The customers who were sent the campaigns of a group so far."""

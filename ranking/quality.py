@@ -128,7 +128,7 @@ class Trial:
 
     def judge(self, scene: Scene) -> None:
         """Ranks one scene every way."""
-        model = self._model_at(scene.case.at_ms)
+        model = self._model_at(scene)
         self._cases.append((scene.case.user_id, busy(scene.engagements), scene.case.moment))
         self._sizes.append(len(scene.candidates))
         self._offered |= scene.candidates
@@ -137,9 +137,10 @@ class Trial:
         for name, order in self._methods.items():
             self._judged[name].append(judged(order(scene), scene))
 
-    def _model_at(self, at_ms: int) -> RankingModel:
+    def _model_at(self, scene: Scene) -> RankingModel:
+        at_ms, usual = scene.case.at_ms, scene.lineup.model.usual
         if self._fitted_ms is None or at_ms >= self._fitted_ms + self._refit_ms:
-            self._model, self._fitted_ms = fit(self.examples, before_ms=at_ms) if self._fitted else RRF, at_ms
+            self._model, self._fitted_ms = fit(self.examples, before_ms=at_ms, usual=usual) if self._fitted else RRF, at_ms
             self._models[iso(at_ms)] = self._model.why
         return self._model
 

@@ -217,5 +217,7 @@ def personal(customer: Customer, lineup: Lineup) -> dict[str, list[Candidate]]:
         SIMILAR_CUSTOMERS: similar_customers(customer.neighbours, around.neighbours, user_id=customer.user_id),
         SIMILAR_CAMPAIGNS: similar_campaigns(customer.vector, offering.texts),
         GRAPH: graph(around.co_engaged, around.intents, catalogue.figures),
-        OWN_HISTORY: own_history(around, catalogue.campaigns, offering.sharing, len(offering.campaigns), offering.words),
+        OWN_HISTORY: own_history(
+            around, catalogue.campaigns, offering.sharing, len(offering.campaigns), offering.words, lineup.model.usual
+        ),
     }

@@ -5,12 +5,14 @@ from zlib import crc32
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.cases import Case
 from ranking.eligibility import allowed, standing
 from ranking.fusion import Ranked
 from ranking.known import Conditions
+from ranking.model import RRF
 from ranking.past import Past
 from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
 from stores.records import Campaign, Record
@@ -62,7 +64,7 @@ def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
     for case in sorted(cases, key=lambda case: (case.at_ms, case.user_id, case.case_id)):
         past.advance(case.at_ms)
         if now is None or now.now_ms != case.at_ms:
-            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, before=now)
+            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, model=replace(RRF, usual=past.usual()), before=now)
         scene = scene_of(case, past, now, archive.tuning)
         if scene.truth and len(scene.candidates) > 1:
             yield scene
@@ -75,7 +77,7 @@ def scene_of(case: Case, past: Past, now: Lineup, tuning: Tuning) -> Scene:
     else:
         among = case.candidates & past.campaigns.keys()
         if beyond := among - now.offered.keys():
-            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=tuning, also=beyond)
+            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=tuning, model=now.model, also=beyond)
     customer = past.customer(case.user_id, since=case.since)
     who = standing(customer.surroundings, now_ms=case.at_ms, policy=tuning.policy)
     offered = {key: campaign for key, campaign in allowed(now.offered, now.restricted, who).items() if key in among}

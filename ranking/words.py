@@ -87,6 +87,11 @@ def campaign_terms(name: str, about: str) -> CampaignTerms:
     return CampaignTerms(words=frozenset(words_of(f"{name} {about}")), name=named, about=told - named)
 
 
+def terms_of_campaign(campaign: Campaign) -> CampaignTerms:
+    """The terms of a campaign: of its name, and of its description and category."""
+    return campaign_terms(campaign.name, ". ".join(part for part in (campaign.description, campaign.category) if part))
+
+
 def phrases_of(text: str) -> frozenset[str]:
     """The distinct phrases of one to six words of a text."""
     parts = (words_of(part) for part in PHRASE_END.split(text))
@@ -105,8 +110,8 @@ class Spoken(Struct, frozen=True, gc=False):
     """What a customer's own words say of a campaign.
 
     `near` is how near its words are by rarity, `fresh` the same of the words said on the customer's last day; `name` and
-    `about` are how often phrases of its name and of what else is told of it were said, and `each` adds log(1 + count) over the
-    phrases of the name. `term` is the phrase of the name that
+    `about` are how often phrases of its name and of what else is told of it were said; over the phrases of the name, `each` adds
+    log(1 + count) and `unusual` how much more this customer says them than others do. `term` is the phrase of the name that
     was said most, or else the word that makes most of the nearness, said in `count` messages.
     """
 
@@ -114,6 +119,7 @@ class Spoken(Struct, frozen=True, gc=False):
     fresh: float
     name: int
     each: float
+    unusual: float
     about: int
     term: str
     count: int
@@ -124,10 +130,7 @@ def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
 
     Words and phrases that each of several campaigns has are left out: they tell none from another.
     """
-    terms = {
-        key: campaign_terms(campaign.name, ". ".join(part for part in (campaign.description, campaign.category) if part))
-        for key, campaign in campaigns.items()
-    }
+    terms = {key: terms_of_campaign(campaign) for key, campaign in campaigns.items()}
     having: dict[str, int] = defaultdict(int)
     name: dict[str, list[str]] = defaultdict(list)
     about: dict[str, list[str]] = defaultdict(list)
@@ -149,17 +152,25 @@ def word_index(campaigns: Mapping[str, Campaign]) -> WordIndex:
     return WordIndex(dict(words), named, told_of)
 
 
-def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
+def unusual(count: int, expected: float) -> float:
+    """How much more often something was said than it is usually: log of the one over the other, each and a half; 0 where it is less."""
+    return max(0.0, log((count + 0.5) / (expected + 0.5)))
+
+
+def spoken(ties: Iterable[WordTie], index: WordIndex, usual: Mapping[str, float]) -> dict[str, Spoken]:
     """What the customer's own words and phrases say of each campaign that has one of them.
 
-    Nearness sums weight x log(1 + count) over the words in common, the others sum the counts of the phrases in common.
+    Nearness sums weight x log(1 + count) over the words in common, the others sum the counts of the phrases in common. `usual`
+    is the share of all phrases said by anybody that each phrase is; one that is not there is not compared.
     """
     ties = list(ties)
+    phrases = sum(tie.count for tie in ties if tie.word.startswith('"'))
     fresh_ms = max((tie.last_at_ms for tie in ties), default=0) - DAY_MS
     near: dict[str, float] = defaultdict(float)
     fresh: dict[str, float] = defaultdict(float)
     name: dict[str, int] = defaultdict(int)
     apiece: dict[str, float] = defaultdict(float)
+    more: dict[str, float] = defaultdict(float)
     about: dict[str, int] = defaultdict(int)
     best: dict[str, tuple[bool, float, WordTie]] = {}
     for tie in ties:
@@ -170,15 +181,17 @@ def spoken(ties: Iterable[WordTie], index: WordIndex) -> dict[str, Spoken]:
                 fresh[key] += weight
             if key not in best or (False, part) > best[key][:2]:
                 best[key] = (False, part, tie)
+        beyond = unusual(tie.count, phrases * usual[tie.word]) if tie.word in usual else 0.0
         for key in index.name.get(tie.word, ()):
             name[key] += tie.count
             apiece[key] += log1p(tie.count)
+            more[key] += beyond
             if key not in best or (True, tie.count) > best[key][:2]:
                 best[key] = (True, tie.count, tie)
         for key in index.about.get(tie.word, ()):
             about[key] += tie.count
             best.setdefault(key, (False, 0.0, tie))
     return {
-        key: Spoken(near[key], fresh[key], name[key], apiece[key], about[key], tie.word.strip('"'), tie.count)
+        key: Spoken(near[key], fresh[key], name[key], apiece[key], more[key], about[key], tie.word.strip('"'), tie.count)
         for key, (_, _, tie) in best.items()
     }

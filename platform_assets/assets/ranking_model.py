@@ -13,7 +13,7 @@ from ranking.fitting import fit_model
 from ranking.model import RankingModel
 from stores.models import Fit
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 FEATURES_SHOWN = 25
 
 
@@ -45,6 +45,7 @@ def ranking_model(context: dg.AssetExecutionContext, stores: dg.ResourceParam[St
         metadata={
             "outcome": f"fitted: {reason}" if reason else "nothing changed",
             "kind": model.kind,
+            "fitted_by": model.objective or "nothing was fitted",
             "version": model.version,
             "why": model.why,
             "cases": model.cases,

@@ -12,6 +12,7 @@ from ranking.cases import Case
 from ranking.fitting import FEWEST_CASES, Example, fit, fit_model
 from ranking.fusion import ranked
 from ranking.model import RRF, RankingModel, contribution, fused, linear, weights_of
+from ranking.objectives import OBJECTIVES, Objective, Told, surprise
 from ranking.sources import Candidate, Popularity
 from ranking.walk import Archive, scenes
 from stores.records import DAY_MS, Campaign, Record
@@ -61,6 +62,7 @@ def test_the_released_model_decides_how_sources_are_fused() -> None:
 def test_equal_versions_are_equal_rankings() -> None:
     assert MODEL.versioned().version == replace(MODEL, cases=9, why="other words").versioned().version
     assert MODEL.versioned().version != replace(MODEL, centre=2.0).versioned().version
+    assert MODEL.versioned().version != replace(MODEL, usual={'"tea"': 0.5}).versioned().version
 
 
 def example(number: int, *, ended_ms: int = 0) -> Example:
@@ -86,6 +88,33 @@ def test_a_fit_weighs_what_told_the_outcomes_apart() -> None:
     assert model.weights["a.good"] > 5 * abs(model.weights.get("a.noise", 0.0))
     assert model.cases == FEWEST_CASES
     assert model == fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
+
+
+def told(seed: int) -> list[Told]:
+    drawn = np.random.default_rng(seed)
+    return [Told(drawn.normal(size=(6, 3)), np.arange(6) < 1 + case % 2, drawn.uniform(1, 5, size=6)) for case in range(5)]
+
+
+@given(st.integers(0, 1000), st.lists(st.floats(-2, 2), min_size=3, max_size=3))
+def test_the_gradient_of_choices_is_its_slope(seed: int, at: list[float]) -> None:
+    cases, weights = told(seed), np.array(at)
+    _, gradient = surprise(weights, cases)
+    slopes = [(surprise(weights + step, cases)[0] - surprise(weights - step, cases)[0]) / 2e-5 for step in 1e-5 * np.eye(3)]
+    assert np.allclose(gradient, slopes, atol=1e-4)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_no_evidence_counts_against_a_campaign_unless_it_may(objective: Objective) -> None:
+    backwards = [Told(-each.positive[:, None].astype(float) * [1.0, 1.0, -1.0], each.positive, each.stands_for) for each in told(1)]
+    weights = objective(backwards, [False, True, False])
+    assert weights[0] == 0
+    assert weights[1] < 0 < weights[2]
+
+
+def test_the_objective_is_the_one_that_orders_the_later_cases_best() -> None:
+    model = fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
+    assert model.objective in OBJECTIVES
+    assert model.why.startswith(f"fitted by {model.objective} on {FEWEST_CASES} cases")
 
 
 def test_few_past_cases_keep_fusion_and_say_so() -> None:

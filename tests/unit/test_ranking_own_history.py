@@ -1,7 +1,9 @@
+from math import isclose, log, sqrt
+
 from ranking.own_history import by_trait, own_history
 from ranking.sources import Candidate, OwnChannel, OwnEngagement, OwnWords
 from ranking.words import word_index
-from stores.evidence import OwnTie, Surroundings, WordTie
+from stores.evidence import IntentTie, OwnTie, Surroundings, WordTie
 from stores.records import Campaign
 
 BOOTS = Campaign(campaign_id="boots", name="Boots", category="outdoor", channels=("email",))
@@ -50,3 +52,21 @@ def test_a_campaign_is_proposed_by_the_words_that_it_shares_with_the_customer() 
 def test_a_channel_that_the_customer_responds_by_speaks_for_its_campaigns() -> None:
     found = proposed(Surroundings(channels={"email": 3, "store": 1}), BOOTS, TENTS, PENS)
     assert {key: (each.score, each.evidence) for key, each in found.items()} == {"boots": (0.75, OwnChannel("email", 3))}
+
+
+def test_what_a_customer_says_more_than_others_do_is_told_apart_from_what_everybody_says() -> None:
+    around = Surroundings(words=(WordTie('"blue pen"', 8, 0), WordTie("pen", 8, 0), WordTie('"paper"', 2, 0)))
+    running = {each.campaign_id: each for each in (TENTS, PENS)}
+    usual = {'"blue pen"': 0.1, '"paper"': 0.9}
+    [found] = own_history(around, running, by_trait(running), len(running), word_index(running), usual)
+    assert isclose(found.signals["unusual"], log((8 + 0.5) / (10 * 0.1 + 0.5)))
+    [unknown] = own_history(around, running, by_trait(running), len(running), word_index(running))
+    assert unknown.signals["unusual"] == 0
+
+
+def test_an_intent_by_the_name_of_a_campaigns_category_counts_only_beside_other_evidence() -> None:
+    intents = (IntentTie("office", "boots", 1, 2), IntentTie("office", "tents", 1, 2), IntentTie("garden", "boots", 3, 2))
+    alone = proposed(Surroundings(intents=intents), TENTS, PENS)
+    assert alone == {}
+    found = proposed(Surroundings(intents=intents, words=(WordTie("pen", 5, 0),)), TENTS, PENS)
+    assert found["pens"].signals["intent"] == sqrt(1 / 4)

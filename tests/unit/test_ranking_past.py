@@ -48,6 +48,7 @@ def test_nothing_from_the_moment_on_is_known(held: list[Record], planted: list[R
     later = [record for record in planted if record.timestamp_ms >= moment_ms]
     before, with_future = at(moment_ms, held), at(moment_ms, held + later)
     assert repr(with_future.catalogue()) == repr(before.catalogue())
+    assert with_future.usual() == before.usual()
     for user_id in ("u", "v", "w"):
         assert repr(with_future.customer(user_id)) == repr(before.customer(user_id))
 
@@ -133,3 +134,16 @@ def test_what_was_said_since_counts_for_the_customer_and_for_nobody_else() -> No
     assert now.surroundings.neighbours == (NeighbourTie("v", "c_1", 2.0),)
     assert sum(word.count for word in past.customer("u").surroundings.words) == 2
     assert past.customer("stranger", since=[]).known is False
+
+
+def test_what_is_usual_is_a_phrases_share_of_all_that_customers_said() -> None:
+    tea = Campaign(campaign_id="tea", name="Green tea, honey")
+    held = [
+        Record(message_id="1", user_id="u", timestamp_ms=1, message="green tea; bread; milk"),
+        Record(message_id="2", user_id="v", timestamp_ms=2, message="green tea"),
+        Record(message_id="3", user_id="v", timestamp_ms=3, message="honey", role="agent"),
+    ]
+    past = Past(held, [tea], {}, conditions=CONDITIONS)
+    assert past.usual() == {}
+    past.advance(4)
+    assert past.usual() == {'"green tea"': 0.5}

@@ -63,7 +63,7 @@ def test_a_judgement_covers_every_method_and_says_what_was_served() -> None:
     mean, low, high = found.differences["served-random"]["ndcg@10"]
     assert 0 < low < mean < high
     assert mean == pytest.approx(found.methods["served"]["ndcg@10"] - found.methods["random"]["ndcg@10"], abs=1e-5)
-    assert all(why.startswith(("fitted on", "reciprocal rank fusion")) for why in found.models.values())
+    assert all(why.startswith(("fitted by", "reciprocal rank fusion")) for why in found.models.values())
     assert sum(found.segments[name].cases for name in ("new", "light", "heavy") if name in found.segments) == found.cases
 
 
