@@ -110,7 +110,7 @@ def neo4j(settings: Settings, _folder: Path, records: Sequence[Record], _: int) 
     affected: set[str] = set()
 
     def write() -> None:
-        for batch in chunks(customers, 50):  # as many as a batch of 1,000 records has
+        for batch in chunks(customers, 250):  # as many as the asset takes at once, of twenty records each
             affected.update(store.campaigns_affected(batch))
             store.put_customers(batch)
         store.refresh_attraction(affected)

@@ -14,6 +14,7 @@ from stores.sql import chunks
 
 CODE_VERSION = "2"
 LEDGER = "graph"
+BATCHES_AT_ONCE = 5  # of `batch_rows`: customers have some twenty records each, and the small local engine takes 250 twice as fast as 50
 
 
 class GraphMirror:
@@ -128,7 +129,10 @@ def every_record_that_names_a_campaign_has_its_tie(stores: dg.ResourceParam[Stor
 
 def plan_of(stores: Stores) -> Reconciliation:
     return Reconciliation(
-        source="raw_docs", target=LEDGER, version=version_of(CODE_VERSION, stores.weights), batch_rows=stores.settings.batch_rows
+        source="raw_docs",
+        target=LEDGER,
+        version=version_of(CODE_VERSION, stores.weights),
+        batch_rows=BATCHES_AT_ONCE * stores.settings.batch_rows,
     )
 
 

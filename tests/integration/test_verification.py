@@ -165,6 +165,12 @@ ROUNDS: dict[str, list[Planted]] = {
     "a write that was not finished": [
         Planted(lambda s: s.ledger.intend("raw_docs", [Change("m:m1", "0", "u_1")]), "mongodb", "ledger", "m:m1")
     ],
+    "what is kept of ledgers": [
+        Planted(lambda s: sql(s, "UPDATE ledger_totals SET held = 1 WHERE store = 'graph'"), "neo4j", "ledger", "graph"),
+        Planted(lambda s: sql(s, "UPDATE ledger_totals SET digest = 'x' WHERE store = 'raw_docs'"), "mongodb", "ledger", "raw_docs"),
+        # a ledger that was changed past our code, so that what is kept of it hides that it is behind
+        Planted(lambda s: sql(s, "DELETE FROM ledger WHERE store = 'metrics' AND id = 'm:m1'"), "sql", "ledger", "m:m1"),
+    ],
     "embeddings": [
         Planted(lambda s: raw(s, "embeddings").delete_one({"_id": embedding(s, TENT)}), "embeddings", "missing", "m:m1"),
         Planted(lambda s: put_embedding(s, SECRET, np.full(s.embedder.dimension, np.nan)), "embeddings", "differs", "m:secret"),
