@@ -1,6 +1,6 @@
 """What an answer costs among many, and by itself: POST /recommendations against single misses, nothing of either cached.
 
-    python benchmarks/bulk.py [--customers 2000] [--asked 500] [--rounds 3] [--json]
+    python benchmarks/bulk.py [--customers 10000] [--asked 500] [--rounds 3] [--json]
 
 Starts engines and an API of its own. Each round asks for the same customers singly, one after the other, then 16 at a time,
 then all at once; a new release outdates the answers in between. Medians of the rounds. Results: benchmarks/results/bulk.json.
@@ -35,7 +35,7 @@ Asking = Callable[[httpx.AsyncClient, list[str]], Awaitable[None]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--customers", type=int, default=2000, help="how many customers the stores hold (default 2000)")
+    parser.add_argument("--customers", type=int, default=10_000, help="how many customers the stores hold (default 10,000)")
     parser.add_argument("--asked", type=int, default=500, help="how many are asked for (default 500, the most at once)")
     parser.add_argument("--rounds", type=int, default=3, help="how often (default 3)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
