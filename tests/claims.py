@@ -38,7 +38,8 @@ class Claims(Struct, frozen=True, kw_only=True):
         others = engaged - {user_id}
 
         def shared(customers: str, via: str) -> bool:
-            vias = [self.engaged(key) for key, each in self.campaigns.items() if each.name == via]
+            named = {key for key, each in self.campaigns.items() if each.name == via} or {via} - self.campaigns.keys()  # by its id, else
+            vias = [self.engaged(key) for key in named]
             return any(user_id in met and len(others & met) == number(customers) for met in vias)
 
         def intent(customers: str, said: str) -> bool:
