@@ -82,8 +82,8 @@ class Generations:
         """
         held = self.held
         if held is not None and held.release.number == number and held.whole:
-            # Redis says that nothing newer was published: whatever could not be asked for it before is not missing any more.
-            self.held = held = replace(held, missing=()) if held.missing else held
+            if held.missing:  # Redis says that nothing newer was published: what could not be asked for it is not missing any more
+                self.held = held = replace(held, missing=())
             return self.as_of_now(held)
         if held is not None and self._just_asked(number):
             return self.as_of_now(held)

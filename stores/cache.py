@@ -264,10 +264,9 @@ class CacheReader:
             return str((await self._redis.info("server"))["run_id"])
 
     async def bump(self, user_ids: Iterable[str]) -> None:
-        """Outdates every answer to these customers, as `Cache.bump_user` does for one; one round trip for all, also for nobody."""
+        """Outdates every answer to these customers, as `Cache.bump_user` does for one; one round trip for all."""
         with self._breaker, translated("redis", REDIS_ERRORS):
             async with self._redis.pipeline(transaction=False) as all_of_them:
-                all_of_them.ping()
                 for user_id in user_ids:
                     all_of_them.eval(BUMP, 1, epoch_key(user_id), drawn_epoch(heard=True), 2 * self._longest_s, ERASED)
                 await all_of_them.execute()

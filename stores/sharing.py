@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 def most_shared(customers: Mapping[str, int], most: int) -> dict[str, int]:
     """The campaigns with the most customers in common, at most `most`, the most first, then by id; those with none are left out."""
-    return dict(sorted(((id_, n) for id_, n in customers.items() if n), key=_place)[:most])
+    return dict(sorted(((id_, n) for id_, n in customers.items() if n), key=place)[:most])
 
 
 def mended(had: Mapping[str, int], now: Mapping[str, int], most: int) -> dict[str, int] | None:
@@ -16,10 +16,11 @@ def mended(had: Mapping[str, int], now: Mapping[str, int], most: int) -> dict[st
     found = most_shared({**had, **now}, most)
     if len(had) < most:
         return found
-    bound = max(map(_place, had.items()))
-    return found if len(found) == most and all(_place(each) <= bound for each in found.items()) else None
+    bound = max(map(place, had.items()))
+    return found if len(found) == most and all(place(each) <= bound for each in found.items()) else None
 
 
-def _place(held: tuple[str, int]) -> tuple[int, str]:
+def place(held: tuple[str, int]) -> tuple[int, str]:
+    """Where a campaign with so many customers stands: the most first, then by id."""
     campaign_id, customers = held
     return -customers, campaign_id

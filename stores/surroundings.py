@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from stores.evidence import CoEngagement, IntentTie, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.records import CustomerTies
+from stores.sharing import place
 
 Counted = Sequence[tuple[str, int]]
 """Campaigns, each with a number of customers."""
@@ -62,11 +63,7 @@ def neighbours_ties(neighbour_ids: Iterable[str], parts: SharedParts) -> tuple[N
 
 def most_first(counted: Iterable[Sequence[Any]]) -> list[tuple[str, int]]:
     """The campaigns with the most customers first, then by campaign_id."""
-    return sorted(((campaign_id, customers) for campaign_id, customers in counted), key=rank)
-
-
-def rank(counted: tuple[str, int]) -> tuple[int, str]:
-    return -counted[1], counted[0]
+    return sorted(((campaign_id, customers) for campaign_id, customers in counted), key=place)
 
 
 def others(counted: Counted, engaged: Mapping[str, object], limit: int) -> list[tuple[str, int]]:
@@ -82,4 +79,4 @@ def others(counted: Counted, engaged: Mapping[str, object], limit: int) -> list[
             moved.append((campaign_id, customers - 1))
         if len(kept) == limit:
             break
-    return sorted(kept + moved, key=rank)[:limit] if moved else kept
+    return sorted(kept + moved, key=place)[:limit] if moved else kept
