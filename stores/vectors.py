@@ -224,8 +224,8 @@ class Vectors:
             for field, (kind, options) in fields.items():
                 schema.add_field(field, kind, **options)
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-            created = {"schema": schema, "index_params": indexes, "consistency_level": "Strong"}
-            self._client.create_collection(name, timeout=self._timeout_s, **created)
+            self._client.create_collection(name, timeout=self._timeout_s, schema=schema, consistency_level="Strong")
+            self._client.create_index(name, indexes, timeout=self._timeout_s, sync=False)  # nothing to index: the driver would wait 0.5 s
         self._load(name)
 
     def _check_dimension(self, name: str, dimension: int) -> None:
