@@ -107,23 +107,28 @@ class Embedder:
 
     @cached_property
     def _model(self):
-        folder = self.folder
-        log.info("loading the embedding model %s (%s)", self._settings.embedding_model, self._settings.embedding_precision)
-        from safetensors import SafetensorError
-        from sentence_transformers import SentenceTransformer
-        from torch import bfloat16, float32
-
-        dtype = bfloat16 if self._settings.embedding_precision == "bfloat16" else float32
-        try:
-            model = SentenceTransformer(str(folder), local_files_only=True, model_kwargs={"dtype": dtype})
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
-            first_line = (str(exc).splitlines() or [type(exc).__name__])[0]
-            raise BadSetting(f"CAMPAIGNS_EMBEDDING_MODEL: {folder} cannot be loaded: {first_line}") from exc
+        log.info("using the embedding model %s (%s)", self._settings.embedding_model, self._settings.embedding_precision)
+        model = _loaded(self.folder, self.fingerprint, self._settings.embedding_precision)
         positions = getattr(model[0].model.config, "max_position_embeddings", self._settings.embedding_max_tokens)
         if self._settings.embedding_max_tokens > positions:
             raise BadSetting(f"CAMPAIGNS_EMBEDDING_MAX_TOKENS: the model reads at most {positions} tokens")
         model.max_seq_length = self._settings.embedding_max_tokens
         return model
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, fingerprint: str, precision: str):
+    """The model in memory, kept for as long as the process asks for the same one; the fingerprint covers its files."""
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+    from torch import bfloat16, float32
+
+    dtype = bfloat16 if precision == "bfloat16" else float32
+    try:
+        return SentenceTransformer(str(folder), local_files_only=True, model_kwargs={"dtype": dtype})
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
+        first_line = (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise BadSetting(f"CAMPAIGNS_EMBEDDING_MODEL: {folder} cannot be loaded: {first_line}") from exc
 
 
 def _packaged(name: str, model: PackagedModel) -> Path:

@@ -35,7 +35,7 @@ def vector_map(title: str, vectors: NDArray[np.float32], *, marked: int) -> str:
     The last `marked` rows are drawn large. Like vectors lie together; nothing names what a dot is.
     """
     around = vectors - vectors.mean(axis=0)
-    directions = np.linalg.eigh(around.T @ around)[1][:, ::-1].T[:2]
+    directions = np.linalg.svd(around, full_matrices=False)[2][:2]
     signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])  # a component has no sign of its own
     places = np.zeros((len(vectors), 2))
     places[:, : len(directions)] = around @ (directions * signs[:, None]).T
