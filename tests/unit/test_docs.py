@@ -103,8 +103,10 @@ def test_every_route_is_named() -> None:
 
 def test_every_command_that_is_named_exists_and_every_command_is_named() -> None:
     assert isinstance(main, click.Group)
+    context = click.Context(main)
+    there = {name for name in main.list_commands(context) if main.get_command(context, name) is not None}
     named = set(re.findall(r"(?:^|`|[ /])campaigns ([a-z]+)\b", commands_in(TEXT), re.MULTILINE))
-    assert named == set(main.commands)
+    assert named == there
 
 
 def test_what_shows_a_guarantee_exists() -> None:
