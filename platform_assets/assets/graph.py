@@ -1,6 +1,6 @@
 """graph: who engaged with what, and which intents go with which campaigns → Neo4j."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -8,12 +8,14 @@ from platform_assets.automation import on_new_data
 from platform_assets.reconcile import Reconciliation, reconcile, reflected, version_of
 from platform_assets.resources import RETRY, Stores, surfaced
 from ranking.engagement import ties_of
+from stores.graph import CampaignNode
 from stores.ledger import Change, Extent, owners_of
 from stores.records import Campaign, CustomerTies
 from stores.sql import chunks
 
 CODE_VERSION = "2"
 LEDGER = "graph"
+PREVIEWED = 20
 BATCHES_AT_ONCE = 5  # of `batch_rows`: customers have some twenty records each, and the small local engine takes 250 twice as fast as 50
 
 
@@ -22,6 +24,8 @@ class GraphMirror:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
+        self.recounted: list[str] = []
+        """The campaigns whose figures `finish` made anew, in order."""
 
     def stamp(self) -> str | None:
         return self._stores.graph.stamp(LEDGER)
@@ -59,7 +63,8 @@ class GraphMirror:
         return {change.id for change in changes if change.content_hash is not None}
 
     def finish(self) -> None:
-        self._stores.graph.refresh_attraction(self._stores.ledger.touched(LEDGER))
+        self.recounted = self._stores.ledger.touched(LEDGER)
+        self._stores.graph.refresh_attraction(self.recounted)
         self._stores.graph.sweep()
 
 
@@ -83,11 +88,37 @@ def graph(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]) -
     """
     with surfaced():
         plan, delta, anew = plan_of(stores), [], "graph" in stores.rebuild.assets
-        reflection = reconcile(stores.ledger, GraphMirror(stores), plan, delta=delta, anew=anew)
+        mirror = GraphMirror(stores)
+        reflection = reconcile(stores.ledger, mirror, plan, delta=delta, anew=anew)
         stores.delta[LEDGER] = delta
-        nodes = stores.graph.nodes()
+        nodes, recounted = stores.graph.nodes(), stores.graph.campaigns(mirror.recounted[:PREVIEWED])
     context.log.info("graph: %s", nodes)
-    return reflected(reflection, plan, customers=nodes["User"], campaigns=nodes["Campaign"], intents=nodes["Intent"])
+    return reflected(
+        reflection, plan, customers=nodes["User"], campaigns=nodes["Campaign"], intents=nodes["Intent"], **preview_of(recounted)
+    )
+
+
+def preview_of(recounted: Mapping[str, CampaignNode]) -> dict[str, dg.MetadataValue]:
+    """A table of some of the campaigns that this run counted anew: what goes with them, and in how many customers."""
+    if not recounted:
+        return {}
+    rows = [
+        dg.TableRecord(
+            {
+                "campaign": node.name or campaign_id,
+                "attracts customers who expressed": most_of(node.attracts),
+                "shares customers with": most_of(node.shares),
+            }
+        )
+        for campaign_id, node in recounted.items()
+    ]
+    return {"counted_anew": dg.MetadataValue.table(rows)}
+
+
+def most_of(numbers: Mapping[str, float], *, most: int = 3) -> str:
+    """The highest of these numbers with their names, "purchase 7, interest 4": the highest first, then by name."""
+    first = sorted(numbers.items(), key=lambda each: (-each[1], each[0]))[:most]
+    return ", ".join(f"{name} {number:g}" for name, number in first)
 
 
 @dg.asset_check(asset=graph, blocking=True)

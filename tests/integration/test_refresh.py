@@ -13,7 +13,7 @@ from stores.cache import epoch_key
 from stores.records import Campaign, Cap, Profile, Rules
 from stores.settings import Settings
 from tests.data_files import data_files, written
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, refresh, said, verify, versions
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, load, opened, refresh, said, verify, versions
 
 SPOKEN = {"m1", "m3", "m5"}
 
@@ -21,8 +21,7 @@ SPOKEN = {"m1", "m3", "m5"}
 @pytest.fixture
 def loaded(settings: Settings) -> Settings:
     """Stores that hold the campaigns and the records, and release 1."""
-    drop(settings, *CAMPAIGNS, *RECORDS)
-    assert refresh(settings).success
+    load(settings, *CAMPAIGNS, *RECORDS)
     return settings
 
 
@@ -66,6 +65,7 @@ def test_a_rerun_changes_nothing_and_says_so(loaded: Settings) -> None:
         assert said(second, asset)["outcome"] == "nothing changed"
     assert said(second, "embeddings")["texts_embedded"] == 0
     assert "map" not in said(second, "embeddings")
+    assert "counted_anew" not in said(second, "graph")
     assert versions(second) == versions(first)
     release = opened(loaded).documents.latest_release()
     assert release is not None
@@ -101,6 +101,11 @@ def test_one_changed_one_new_and_one_deleted_record_flow_through(loaded: Setting
     }
     assert said(result, "embeddings")["texts_embedded"] == 2
     assert all("map" in said(result, asset) for asset in ("embeddings", "vectors"))
+    rows, _ = said(result, "graph")["counted_anew"]
+    assert {row.data["campaign"]: row.data["attracts customers who expressed"] for row in rows} == {
+        "Boot Fitting": "",
+        "Tent Week": "interest 1",
+    }
     stores = opened(loaded)
     release = stores.documents.latest_release()
     assert release is not None
