@@ -16,9 +16,9 @@ from tests.contract.milvus_standalone import milvus_standalone
 from tests.contract.sql_databases import fresh_database, postgresql
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus_standalone_url() -> Iterator[str]:
-    """The address of a real Milvus, started once per session. Where it cannot run the tests on it fail."""
+    """The address of a real Milvus, ended with the file that asked for it: it never idles. Where it cannot run the tests on it fail."""
     with milvus_standalone() as url:
         yield url
 

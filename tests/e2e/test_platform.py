@@ -32,7 +32,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("platform")
     running = Up(Place(folder / "state", folder / "inbox", free_port(), free_port()), folder / "told")
     yield running
-    assert running.end(signal.SIGTERM) == 0
+    assert running.end(signal.SIGINT) == 0
 
 
 @pytest.fixture(scope="module")

@@ -62,15 +62,12 @@ def test_the_first_up_loads_the_sample_and_ends_with_recommendations(up: Up, pla
     assert not env_file.exists()
 
 
-def test_a_second_up_answers_from_its_state_without_loading_again(up: Up) -> None:
+def test_a_second_up_answers_from_its_state_and_when_a_part_of_it_dies_everything_stops(up: Up) -> None:
     assert up.ready["answer"]["user_id"] == "u_001"
     assert up.ready["answer"]["recommendations"]
     assert "Refresh" not in up.told
     assert up.told.index("Ready after") < up.told.index("✓ Dagster's UI")
-    assert up.end(signal.SIGINT) == 0
 
-
-def test_when_a_part_dies_it_is_said_and_everything_stops(up: Up) -> None:
     redis = next(process for process in up.processes if "redis-server" in process.name())
     redis.kill()
     assert up.ended() == 1

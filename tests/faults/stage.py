@@ -11,6 +11,7 @@ import httpx
 from local.engines import RunningEngines, running_engines
 from local.environment import ROOT
 from local.processes import free_port, spawn, wait_until
+from tests.conftest import throw_away
 from tests.faults.history import CUSTOMERS
 from tests.faults.reader import Reader
 from tests.faults.trial import Side, Trial
@@ -43,6 +44,8 @@ def stage(folder: Path, *, seed: int, timeouts: Mapping[str, str] = PATIENT) -> 
             yield trial
         finally:
             api.stop()
+            throw_away(tried)
+            throw_away(fresh)
 
 
 def side(name: str, engines: RunningEngines, folder: Path, timeouts: Mapping[str, str], model: Path) -> Side:

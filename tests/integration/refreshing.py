@@ -85,6 +85,19 @@ def refresh(settings: Settings, *, selection: list[str] | None = None) -> dg.Exe
     )
 
 
+def load(settings: Settings, *entries: object) -> None:
+    """Sets a test up: these entries and whatever else is in the inbox in every store, released. Without the job's checks.
+
+    Raises:
+        Exception: what an asset raised.
+    """
+    if entries:
+        drop(settings, *entries)
+    job = definitions_on(stores_at(settings)).resolve_job_def("refresh")
+    unchecked = job.get_subset(asset_selection=job.asset_layer.executable_asset_keys, asset_check_selection=set())
+    unchecked.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+
+
 def rebuild(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:
     """Runs the rebuild job to its end, whether or not it succeeds: of these assets, or of all."""
     job = definitions_on(stores_at(settings)).resolve_job_def("rebuild")

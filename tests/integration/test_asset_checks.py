@@ -17,7 +17,7 @@ from ranking.quality import Quality
 from stores.models import Judgement
 from stores.records import Campaign, CustomerTies, FileReport, Tally
 from stores.settings import Settings
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, opened, refresh
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, load, opened, refresh
 
 TALLY = Tally(count=1, weight=1.0, last_at_ms=1)
 
@@ -110,8 +110,7 @@ BROKEN_ELSEWHERE = {
 
 @pytest.mark.parametrize("tamper", BROKEN, ids=lambda tamper: tamper.__name__)
 def test_a_check_holds_until_what_it_promises_is_broken(settings: Settings, tamper: Callable[[Stores], None]) -> None:
-    drop(settings, *CAMPAIGNS, *RECORDS)
-    assert refresh(settings).success
+    load(settings, *CAMPAIGNS, *RECORDS)
     assert passes(BROKEN[tamper], settings)
     tamper(opened(settings))
     assert not passes(BROKEN[tamper], settings)
@@ -123,8 +122,7 @@ def test_every_check_is_broken_by_some_test() -> None:
 
 
 def test_a_failing_check_holds_the_release_back(settings: Settings) -> None:
-    drop(settings, *CAMPAIGNS, *RECORDS)
-    refresh(settings)
+    load(settings, *CAMPAIGNS, *RECORDS)
     drop(settings, RECORDS[0] | {"message_id": "m99", "message": "One more thing"})
     miscount_a_file(opened(settings))
     result = refresh(settings)

@@ -32,7 +32,7 @@ from stores.settings import Settings
 from stores.suppression import mark_of
 from tests.conftest import wipe
 from tests.faults.contents import contents_of, differences
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, opened, refresh, said
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, load, opened, refresh, said
 from tests.seeding import records, release, seed, serving
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -56,8 +56,7 @@ def keyed(settings: Settings) -> Settings:
 @pytest.fixture
 def loaded(keyed: Settings) -> Settings:
     """Stores with customers, among them u_1, of whom something is in quarantine too."""
-    drop(keyed, *CAMPAIGNS, *RECORDS, *THEIRS_IN_QUARANTINE, *OTHERS_IN_QUARANTINE)
-    assert refresh(keyed).success
+    load(keyed, *CAMPAIGNS, *RECORDS, *THEIRS_IN_QUARANTINE, *OTHERS_IN_QUARANTINE)
     return keyed
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from local.engines import RunningEngines
 from stores.settings import Settings
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, refresh
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, load
 
 STATED = {
     "message_id": "p1",
@@ -30,8 +30,7 @@ def run(environment: dict[str, str], *arguments: str) -> Result:
 @pytest.fixture
 def loaded(settings: Settings) -> Settings:
     unreadable = [b'{"user_id": "u_1", "message": "no time"}', b'{"user_id": "u_2", "message": "no time"}']
-    drop(settings, *CAMPAIGNS, EXTRA, *RECORDS[1:], STATED, *unreadable)
-    assert refresh(settings).success
+    load(settings, *CAMPAIGNS, EXTRA, *RECORDS[1:], STATED, *unreadable)
     drop(settings, WAITS, WAITS | {"user_id": "u_2", "message_id": "w2"})
     return settings
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from cli.main import main
 from retrieval.keys import drawn, entry_of
 from stores.settings import Settings
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, refresh
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, load
 from tests.integration.test_erasure import KEY, forget, known
 from tests.integration.test_feedback import event
 from tests.seeding import NOW, records, release, seed, serving
@@ -35,8 +35,7 @@ def seeded(settings: Settings) -> Settings:
 def loaded(settings: Settings) -> Settings:
     """Stores that a refresh has filled."""
     keyed = replace(settings, erasure_key=KEY)
-    drop(keyed, *CAMPAIGNS, *RECORDS)
-    assert refresh(keyed).success
+    load(keyed, *CAMPAIGNS, *RECORDS)
     return keyed
 
 

@@ -22,7 +22,7 @@ from stores.documents import Documents, DocumentsReader
 from stores.posted import Intake
 from stores.records import Record
 from stores.settings import PREFIX, Settings
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, refresh, said
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, load, opened, refresh, said
 from tests.integration.test_erasure import KEY, ask, forget
 
 CLICK = {"message_id": "p1", "user_id": "u_1", "timestamp": "2026-01-10T08:00:00Z", "event": "click", "campaign_id": "c_boots"}
@@ -45,8 +45,7 @@ def post(settings: Settings, *events: dict[str, object]) -> None:
 @pytest.fixture
 def loaded(settings: Settings) -> Settings:
     keyed = replace(settings, erasure_key=KEY)
-    drop(keyed, *CAMPAIGNS, *RECORDS)
-    assert refresh(keyed).success
+    load(keyed, *CAMPAIGNS, *RECORDS)
     return keyed
 
 

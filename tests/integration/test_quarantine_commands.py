@@ -11,7 +11,7 @@ from cli import quarantine as command
 from cli.main import main
 from stores.documents import Documents
 from stores.settings import Settings
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, refresh, said
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, load, opened, refresh, said
 
 NO_TIME = {"user_id": "u_7", "message": "When is it delivered?", "message_id": "m70"}
 BROKEN = b'{"user_id": "u_8", "timestamp": "2026-01-01", "message": "no end'
@@ -38,7 +38,7 @@ def bad(settings: Settings) -> Settings:
     """Stores, and three records in quarantine from two files."""
     drop(settings, *CAMPAIGNS, *RECORDS, NO_TIME, BROKEN, name="100-first.jsonl")
     drop(settings, {"user_id": "no id", "timestamp": "2026-01-01", "message": "x"}, name="200-second.jsonl")
-    assert refresh(settings).success
+    load(settings)
     return settings
 
 

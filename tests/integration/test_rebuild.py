@@ -18,7 +18,7 @@ from platform_assets.rebuilding import ASSETS
 from stores.records import Release
 from stores.settings import Settings
 from stores.sql import open_engine
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, opened, rebuild, refresh, said, verify
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, load, opened, rebuild, refresh, said, verify
 from tests.seeding import serving
 from tests.small_roberta import DIMENSION, build_small_roberta
 
@@ -27,8 +27,7 @@ from tests.small_roberta import DIMENSION, build_small_roberta
 def loaded(settings: Settings) -> Settings:
     """Stores in step, in batches of two, and release 1."""
     settings = replace(settings, batch_rows=2)
-    drop(settings, *CAMPAIGNS, *RECORDS)
-    assert refresh(settings).success
+    load(settings, *CAMPAIGNS, *RECORDS)
     return settings
 
 

@@ -11,7 +11,7 @@ from stores.graph import Graph
 from stores.mongodb import Database
 from stores.settings import Settings
 from stores.vectors import Vectors
-from tests.integration.refreshing import CAMPAIGNS, drop, refresh, said
+from tests.integration.refreshing import CAMPAIGNS, drop, load, refresh, said
 
 TEXT = "Is the two person tent waterproof?"
 CROWD = PREVIEWED + 10  # the picture of some customers is drawn from as many of them, however many there are
@@ -58,8 +58,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
 
 def test_what_a_refresh_reads_follows_what_is_new(settings: Settings, seen: Counter[str]) -> None:
-    drop(settings, *CAMPAIGNS, *crowd(0, CROWD))
-    assert refresh(settings).success
+    load(settings, *CAMPAIGNS, *crowd(0, CROWD))
 
     def read_for(*entries: object) -> Counter[str]:
         seen.clear()
@@ -70,8 +69,7 @@ def test_what_a_refresh_reads_follows_what_is_new(settings: Settings, seen: Coun
         return Counter(seen)
 
     among_few = read_for(*news(0, "c_boots"))
-    drop(settings, *crowd(CROWD, 3 * CROWD))
-    assert refresh(settings).success
+    load(settings, *crowd(CROWD, 3 * CROWD))
     assert read_for(*news(1, "c_tents")) == among_few
     assert among_few["mongodb"] < 100
 
