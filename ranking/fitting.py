@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ranking.cases import cases_of
+from ranking.conversations import NO_LEADS, Leads
 from ranking.fusion import DECIMALS, Ranked
 from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg
@@ -29,6 +30,8 @@ HELD_OUT_SHARE = 0.25
 NEGATIVES = 300
 FIRST_OF_EACH = 20
 SMALLEST_SCALE = 1e-6
+TALK = "own_history.talk"
+"""The feature that needs the model to keep which words lead where."""
 EITHER_WAY = frozenset(("engagement.age", "engagement.customers"))
 """Features that may count against a campaign: being old, and having been popular beyond what it is lately."""
 
@@ -87,10 +90,13 @@ def by_rank(ranked: Ranked) -> tuple[int, str]:
     return ranked.rank, ranked.candidate.campaign_id
 
 
-def fit(examples: Sequence[Example], *, before_ms: int, usual: Mapping[str, float] = NOTHING_USUAL) -> RankingModel:
+def fit(
+    examples: Sequence[Example], *, before_ms: int, usual: Mapping[str, float] = NOTHING_USUAL, leads: Leads = NO_LEADS
+) -> RankingModel:
     """The linear model of those examples that had ended before a moment; RRF, said so, where they are too few. Deterministic.
 
-    `usual` is how much of all that was said until then phrases make up.
+    `usual` is how much of all that was said until then phrases make up, `leads` which words led to which campaigns: kept
+    where that weighs anything.
     """
     past = [example for example in examples if example.ended_ms < before_ms and example.positive.any() and not example.positive.all()]
     if len(past) < FEWEST_CASES:
@@ -105,6 +111,7 @@ def fit(examples: Sequence[Example], *, before_ms: int, usual: Mapping[str, floa
         scales={name: round(float(scale), 6) for name, scale, weight in zip(names, scales, weights, strict=True) if weight},
         centre=round(float(np.mean([np.max(aligned(example, names) @ weights) for example in past])), 6),
         usual=dict(usual),
+        leads={word: dict(leads[word]) for word in leads} if dict(zip(names, weights, strict=True)).get(TALK) else {},
         cases=len(past),
         positives=int(sum(each.positive.sum() for each in past)),
         trained_before_ms=before_ms,
@@ -168,8 +175,9 @@ def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel
     found: dict[str, list[float]] = {}
     users: list[str] = []
     usual: Mapping[str, float] = NOTHING_USUAL
+    leads: Leads = NO_LEADS
     for scene in scenes(archive, cases):
-        usual = scene.lineup.model.usual
+        usual, leads = scene.lineup.model.usual, scene.lineup.model.leads
         if scene.case.at_ms >= border_ms:
             trial = trial or fit(examples, before_ms=border_ms, usual=usual)
             users.append(scene.case.user_id)
@@ -185,7 +193,7 @@ def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel
         return replace(
             RRF, cases=len(examples), held_out=len(users), compared=compared, why=f"reciprocal rank fusion: a fitted model had {about}"
         )
-    final = fit(examples, before_ms=max(example.ended_ms for example in examples) + 1, usual=usual)
+    final = fit(examples, before_ms=max(example.ended_ms for example in examples) + 1, usual=usual, leads=leads)
     return replace(final, held_out=len(users), compared=compared, why=f"fitted by {final.objective} on {final.cases} past cases: {about}")
 
 

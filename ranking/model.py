@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ranking.conversations import NO_LEADS, Leads
 from ranking.fusion import DECIMALS, Fused, Parts, Ranked, best, fuse
 
 RANK_K = 60
@@ -30,7 +31,8 @@ class RankingModel(Struct, frozen=True, kw_only=True):
 
     A feature of a campaign that its source does not speak of is 0. `scales` are the features' standard deviations in
     training: weight x scale tells how much a feature matters. `centre` is what is taken off the sum before it becomes a
-    score. `usual` says of phrases of campaigns' names how much of all that customers say they make up. `kind` "rrf" uses no
+    score. `usual` says of phrases of campaigns' names how much of all that customers say they make up, `leads` which words lead to
+    which campaigns. `kind` "rrf" uses no
     weights: sources are fused by reciprocal rank. `objective` is what the weights were fitted to; `why` says in words why this
     kind was chosen.
     """
@@ -40,6 +42,7 @@ class RankingModel(Struct, frozen=True, kw_only=True):
     scales: dict[str, float] = {}
     centre: float = 0.0
     usual: dict[str, float] = {}
+    leads: Leads = NO_LEADS
     objective: str = ""
     cases: int = 0
     positives: int = 0
@@ -53,7 +56,8 @@ class RankingModel(Struct, frozen=True, kw_only=True):
         """The model with the digest of what decides its answers as its version: equal version, equal ranking."""
         if self.kind == "rrf":
             return replace(self, version="rrf")
-        content = msgspec.json.encode([self.kind, sorted(self.weights.items()), self.centre, sorted(self.usual.items())])
+        leads = [(word, sorted(places.items())) for word, places in sorted(self.leads.items())]
+        content = msgspec.json.encode([self.kind, sorted(self.weights.items()), self.centre, sorted(self.usual.items()), leads])
         return replace(self, version=hashlib.blake2b(content, digest_size=8).hexdigest())
 
 

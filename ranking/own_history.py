@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import log1p, sqrt
 
-from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnWords, strongest
+from ranking.conversations import NOT_TALKING, Talk
+from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnTalk, OwnWords, strongest
 from ranking.words import Spoken, WordIndex, spoken
 from stores.evidence import IntentTie, OwnTie, Surroundings
 from stores.records import Campaign
@@ -42,11 +43,13 @@ def own_history(
     offered: int,
     index: WordIndex,
     usual: Mapping[str, float] = NOTHING_USUAL,
+    talk: Talk = NOT_TALKING,
 ) -> list[Candidate]:
     """The customer's affinities to each campaign, added up: traits (at most 1 in all), channels (at most 1) and words (below 1).
 
     `sharing` says which of the `offered` campaigns have a trait, `index` which have a word. `campaigns` are all those
-    that the customer may ever have met, `usual` how much of all that is said a phrase makes up.
+    that the customer may ever have met, `usual` how much of all that is said a phrase makes up. `talk` says where the words of the
+    conversation that is under way lead: it proposes campaigns, and adds a signal but nothing to the score.
     """
     parts: Parts = defaultdict(list)
     signals: dict[str, dict[str, float]] = defaultdict(dict)
@@ -58,6 +61,9 @@ def own_history(
         signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), each=said.each, about=log1p(said.about))
         signals[key]["unusual"] = said.unusual
         parts[key].append((word_score(said), OwnWords(said.term, said.count)))
+    for key, (lead, word) in talk.items():
+        signals[key]["talk"] = log1p(lead)
+        parts[key].append((0.0, OwnTalk(word)))
     for key, share in intent_shares(around.intents, sharing):
         if key in parts:
             signals[key]["intent"] = sqrt(share)

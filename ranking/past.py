@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ranking.conversations import Conversations, LeadsNow
 from ranking.counted import Counted
 from ranking.engagement import most_used, phrases_said, profile_of
 from ranking.known import Conditions, Known, Vector, own_ties
@@ -68,6 +69,7 @@ class Past:
         self._naming = frozenset(phrase for campaign in self.campaigns.values() for phrase in terms_of_campaign(campaign).name)
         self._said: Counter[str] = Counter()
         self._phrases = 0
+        self._conversations = Conversations(self.campaigns)
 
     def advance(self, at_ms: int) -> None:
         """Learns every record from before `at_ms`, and none from that moment on. Moments only go forward."""
@@ -80,6 +82,7 @@ class Past:
         known = self._known.setdefault(record.user_id, Known(record.user_id))
         known.learn(record, self._vectors.get(record.message or "") if record.speaks else None, self._conditions)
         self._counted.count(record)
+        self._conversations.learn(record)
         if record.speaks:
             self._spoke.add(record.user_id)
             phrases = phrases_said(record)
@@ -104,6 +107,10 @@ class Past:
     def usual(self) -> dict[str, float]:
         """How much of all phrases said by anybody so far each phrase of a campaign's name makes up."""
         return {phrase: round(count / self._phrases, DECIMALS) for phrase, count in sorted(self._said.items())}
+
+    def leads(self) -> LeadsNow:
+        """Which words lead to which campaigns so far; of no use once the moment has moved on."""
+        return LeadsNow(self._conversations)
 
     def mailed(self, group: str) -> set[str]:
         """The customers who were sent the campaigns of a group so far."""

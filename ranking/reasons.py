@@ -10,6 +10,7 @@ from ranking.sources import (
     Evidence,
     OwnChannel,
     OwnEngagement,
+    OwnTalk,
     OwnWords,
     Popularity,
     SharedCampaign,
@@ -47,7 +48,7 @@ def sentence(campaign_id: str, evidence: Evidence, campaigns: Mapping[str, Campa
             return of_your_own(name, evidence)
 
 
-def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel) -> str:
+def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel | OwnTalk) -> str:
     """What the customer's own history says about a campaign."""
     match evidence:
         case OwnEngagement("campaign", _, count):
@@ -58,6 +59,8 @@ def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel) -> s
             return f"You spoke of {term} {times(count)}, and {name} is about it."
         case OwnChannel(channel, count):
             return f"You responded {times(count)} by {channel}, and {name} comes that way."
+        case OwnTalk(word):
+            return f"You speak of {word}, and customers who did responded to {name}."
 
 
 def nothing_else(campaign_id: str, campaigns: Mapping[str, Campaign]) -> str:

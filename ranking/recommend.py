@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from ranking.conversations import led_to, saying_now
 from ranking.diversity import diversified, pool
 from ranking.eligibility import Policy, Standing, allowed, fallbacks, restricted, standing
 from ranking.fusion import Fused, Place, Ranked, ranked
@@ -171,7 +172,7 @@ def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning,
     if not offered:
         return fallback(lineup, who)
     personalised = customer.known and not held_out(customer.user_id, tuning.policy)
-    found = rankings(customer, lineup, offered, limit=limit, personalised=personalised)
+    found = rankings(customer, lineup, offered, limit=limit, now_ms=who.now_ms, personalised=personalised)
     campaigns = lineup.catalogue.campaigns
     return [
         Recommended(best.campaign_id, best.score, reason(best.campaign_id, best.places, campaigns, known=customer.known), best.places)
@@ -187,14 +188,14 @@ def fallback(lineup: Lineup, who: Standing) -> list[Recommended]:
 
 
 def rankings(
-    customer: Customer, lineup: Lineup, offered: Mapping[str, Campaign], *, limit: int, personalised: bool = True
+    customer: Customer, lineup: Lineup, offered: Mapping[str, Campaign], *, limit: int, now_ms: int, personalised: bool = True
 ) -> dict[str, list[Ranked]]:
     """Each source's ranking of what is `offered` to this customer, best first; engagement's alone where it is not `personalised`.
 
     Of the campaigns that only their engagement speaks for, the `limit` that lead by it are enough: no other can reach the
     first `limit` places.
     """
-    found = {source: ranked(some, offered) for source, some in personal(customer, lineup).items()} if personalised else {}
+    found = {source: ranked(some, offered) for source, some in personal(customer, lineup, now_ms=now_ms).items()} if personalised else {}
     proposed = {each.candidate.campaign_id for some in found.values() for each in some}
     leading = [each for each in lineup.leaders if each.candidate.campaign_id in offered]
     found[ENGAGEMENT] = leading[:limit] + [each for each in leading[limit:] if each.candidate.campaign_id in proposed]
@@ -208,8 +209,11 @@ def placed(lineup: Lineup, found: Mapping[str, Sequence[Ranked]], *, limit: int,
     return diversified(best, lineup.offered, lineup.offering.texts, limit=limit, diversity=tuning.diversity)
 
 
-def personal(customer: Customer, lineup: Lineup) -> dict[str, list[Candidate]]:
-    """The candidates of every source that speaks of this customer; none for a customer never heard of."""
+def personal(customer: Customer, lineup: Lineup, *, now_ms: int) -> dict[str, list[Candidate]]:
+    """The candidates of every source that speaks of this customer; none for a customer never heard of.
+
+    A conversation that is under way at `now_ms` speaks too.
+    """
     if not customer.known:
         return {}
     around, catalogue, offering = customer.surroundings, lineup.catalogue, lineup.offering
@@ -218,6 +222,12 @@ def personal(customer: Customer, lineup: Lineup) -> dict[str, list[Candidate]]:
         SIMILAR_CAMPAIGNS: similar_campaigns(customer.vector, offering.texts),
         GRAPH: graph(around.co_engaged, around.intents, catalogue.figures),
         OWN_HISTORY: own_history(
-            around, catalogue.campaigns, offering.sharing, len(offering.campaigns), offering.words, lineup.model.usual
+            around,
+            catalogue.campaigns,
+            offering.sharing,
+            len(offering.campaigns),
+            offering.words,
+            lineup.model.usual,
+            led_to(saying_now(around.words, now_ms=now_ms), lineup.model.leads),
         ),
     }

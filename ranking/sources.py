@@ -73,6 +73,12 @@ class OwnChannel(Struct, frozen=True, gc=False, tag="own_channel"):
     count: int
 
 
+class OwnTalk(Struct, frozen=True, gc=False, tag="own_talk"):
+    """The customer has just said `word`, and several customers who did responded to the campaign in the same conversation."""
+
+    word: str
+
+
 class Popularity(Struct, frozen=True, gc=False, tag="popularity"):
     """`customers` distinct customers engaged with the campaign, which reached `exposed`; `rate` is the smoothed share."""
 
@@ -81,7 +87,7 @@ class Popularity(Struct, frozen=True, gc=False, tag="popularity"):
     rate: float
 
 
-Evidence = AlikeCustomers | CloseText | SharedCampaign | SharedIntent | OwnEngagement | OwnWords | OwnChannel | Popularity
+Evidence = AlikeCustomers | CloseText | SharedCampaign | SharedIntent | OwnEngagement | OwnWords | OwnChannel | OwnTalk | Popularity
 
 Signals = Mapping[str, float]
 NO_SIGNALS: Signals = {}

@@ -64,7 +64,8 @@ def scenes(archive: Archive, cases: Iterable[Case]) -> Iterator[Scene]:
     for case in sorted(cases, key=lambda case: (case.at_ms, case.user_id, case.case_id)):
         past.advance(case.at_ms)
         if now is None or now.now_ms != case.at_ms:
-            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, model=replace(RRF, usual=past.usual()), before=now)
+            model = replace(RRF, usual=past.usual(), leads=past.leads())
+            now = lineup(past.catalogue(), now_ms=case.at_ms, tuning=archive.tuning, model=model, before=now)
         scene = scene_of(case, past, now, archive.tuning)
         if scene.truth and len(scene.candidates) > 1:
             yield scene
@@ -88,7 +89,7 @@ def scene_of(case: Case, past: Past, now: Lineup, tuning: Tuning) -> Scene:
         lineup=now,
         candidates=candidates,
         truth=case.truth & candidates,
-        rankings=rankings(customer, now, offered, limit=DEPTH),
+        rankings=rankings(customer, now, offered, limit=DEPTH, now_ms=case.at_ms),
         engagements=past.engagements(case.user_id),
         lot=tuple(sorted(candidates, key=lambda key: (drawn(case, key), key))),
     )

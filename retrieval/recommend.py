@@ -35,6 +35,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ranking.conversations import talks_until_ms
 from ranking.eligibility import NO_FILTERS, Filters, Standing, standing, until_ms
 from ranking.feedback import with_feedback
 from ranking.holdout import held_out
@@ -357,10 +358,14 @@ class Recommender:
         return vector, [near for near in nearest if near.user_id != user_id][: self._settings.neighbours]
 
     async def _keep(self, user_id: str, query: str, view: CacheView, computed: Computed) -> bool:
-        """Caches an answer until the rules change by themselves, under the release and epoch that were read before computing."""
+        """Caches an answer, under the release and epoch that were read before computing.
+
+        It holds until the rules change by themselves, or the conversation is over.
+        """
         ttl_s: float = self._settings.cache_ttl_s if computed.customer.known else min(UNKNOWN_TTL_S, self._settings.cache_ttl_s)
         lineup = computed.generation.lineup
-        for change_ms in (lineup.until_ms, until_ms(lineup.catalogue.campaigns, computed.who)):
+        talks = talks_until_ms(computed.customer.surroundings.words, now_ms=self._settings.now_ms) if lineup.model.leads else None
+        for change_ms in (lineup.until_ms, until_ms(lineup.catalogue.campaigns, computed.who), talks):
             ttl_s = ttl_s if change_ms is None else min(ttl_s, (change_ms - self._settings.now_ms) / 1000)
         body = msgspec.json.encode(shown(computed, "cache"))
         epoch = ERASED if computed.erased else view.epoch

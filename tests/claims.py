@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
 
+from ranking.cases import OUTCOMES
 from ranking.engagement import EngagementWeights, weight_of
-from stores.records import Campaign, Record
+from ranking.words import words_of
+from stores.records import DAY_MS, Campaign, Record
 
 WEIGHTS = EngagementWeights()
 UNKNOWN = "We do not know you yet. "
@@ -60,6 +62,9 @@ class Claims(Struct, frozen=True, kw_only=True):
             rf"You responded (once|\d+ times) to campaigns of the (category|group) (.+), and {name} is one\.": lambda times, kind, value: (
                 alike(kind, value, times)
             ),
+            rf"You speak of (.+), and customers who did responded to {name}\.": lambda word: (
+                word in self.words(user_id) and len(self.led(word, campaign_id)) > 1
+            ),
             rf"{name} is popular: (1 customer|\d+ customers) responded(?:, and it reached (\d+))?\.": lambda customers, reached: (
                 (len(engaged), len(self.exposed(campaign_id))) == (number(customers), int(reached or 0))
             ),
@@ -76,6 +81,20 @@ class Claims(Struct, frozen=True, kw_only=True):
     def engaged(self, campaign_id: str) -> set[str]:
         return {each.user_id for each in self.records if each.campaign_id == campaign_id and engages(each)}
 
+    def words(self, user_id: str) -> set[str]:
+        """All words that a customer said."""
+        return {word for each in self.records if each.user_id == user_id and each.speaks for word in words_of(each.message or "")}
+
+    def led(self, word: str, campaign_id: str) -> set[str]:
+        """Who said a word and responded to a campaign in one conversation."""
+        said = {conversation(each) for each in self.records if each.speaks and word in words_of(each.message or "")}
+        responded = {
+            conversation(each)
+            for each in self.records
+            if each.campaign_id == campaign_id and each.event in OUTCOMES and each.role == "customer"
+        }
+        return {user_id for user_id, _ in said & responded}
+
     def voiced(self, intent: str) -> set[str]:
         return {each.user_id for each in self.records if each.intent == intent and acts(each)}
 
@@ -89,6 +108,10 @@ class Claims(Struct, frozen=True, kw_only=True):
 
 def number(text: str) -> int:
     return 1 if text == "once" else int(text.split(maxsplit=1)[0])
+
+
+def conversation(record: Record) -> tuple[str, str]:
+    return record.user_id, record.session_id or str(record.timestamp_ms // DAY_MS)
 
 
 def acts(record: Record) -> bool:

@@ -132,7 +132,7 @@ def test_the_first_places_are_those_of_fusing_everything_that_may_be_offered(hel
 
     refused = {tie.campaign_id for tie in around.own if tie.dismissed_at_ms or (tie.converted_at_ms and not is_repeatable(catalogue, tie))}
     allowed = {key: each for key, each in catalogue.campaigns.items() if each.status == "active" and key not in refused}
-    everything = {source: ranked(proposed, allowed) for source, proposed in personal(customer, now).items()}
+    everything = {source: ranked(proposed, allowed) for source, proposed in personal(customer, now, now_ms=now.now_ms).items()}
     everything[ENGAGEMENT] = [each for each in now.popular if each.candidate.campaign_id in allowed]
     expected = fuse(everything, k=TUNING.fusion_k)[:limit]
     assert [(each.campaign_id, each.score, each.places) for each in found] == [(e.campaign_id, e.score, e.places) for e in expected]
