@@ -6,7 +6,7 @@ from math import log
 
 from ranking.cases import OUTCOMES
 from ranking.words import words_of
-from stores.evidence import FEWEST_SHARED, WordTie
+from stores.evidence import WordTie
 from stores.records import DAY_MS, Campaign, Record
 
 Leads = Mapping[str, Mapping[str, float]]
@@ -17,10 +17,12 @@ Talk = Mapping[str, tuple[float, str]]
 """campaign_id → how much the words of a conversation lead to it, all together, and the one that does most."""
 
 NOT_TALKING: Talk = {}
-LEADS_EACH = 50
+LEADS_EACH = 25
 """How many campaigns a word leads to at most."""
-LEADING_WORDS = 5_000
-"""How many words a model keeps: those of the most conversations."""
+LEADING_WORDS = 2_000
+"""How many words a model keeps at most, those of the most conversations: with the longest ids that there may be it is 8 MB."""
+FEWEST_TOGETHER = 5
+"""What fewer customers than this did leads nowhere, so that a model tells nobody's words."""
 PRIOR = 3.0
 """So many conversations, in which chance alone rules, are added to what was counted."""
 LULL_MS = 30 * 60_000
@@ -38,7 +40,7 @@ class Conversations:
         self._saying: Counter[str] = Counter()
         self._responded: Counter[str] = Counter()
         self._both: dict[str, Counter[str]] = defaultdict(Counter)
-        self._who: dict[str, dict[str, str | None]] = defaultdict(dict)  # the one customer that a pair is of, None: several
+        self._who: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # the first few customers that a pair is of
 
     def learn(self, record: Record) -> None:
         """Adds one record; in any order they come to the same."""
@@ -65,14 +67,14 @@ class Conversations:
             both, who = self._both[word], self._who[word]
             for key in campaign_ids:
                 both[key] += 1
-                if who.setdefault(key, user_id) != user_id:
-                    who[key] = None
+                if len(who[key]) < FEWEST_TOGETHER:
+                    who[key].add(user_id)
 
     def leads_of(self, word: str) -> dict[str, float]:
-        """Where a word leads: log((both + 3) / (expected + 3)) where that is above 0, the 50 greatest.
+        """Where a word leads: log((both + 3) / (expected + 3)) where that is above 0, the 25 greatest.
 
         `both` counts the conversations with the word and the response, `expected` those there would be if one had nothing to do
-        with the other. What only one customer did is left out.
+        with the other. What fewer than five customers did is left out.
         """
         if word not in self._both:
             return {}
@@ -80,13 +82,13 @@ class Conversations:
         found = (
             (log((both + PRIOR) / (share * self._responded[key] + PRIOR)), key)
             for key, both in self._both[word].items()
-            if both >= FEWEST_SHARED and who[key] is None
+            if len(who[key]) >= FEWEST_TOGETHER
         )
         best = sorted(((-round(lift, 4), key) for lift, key in found if lift > 0))[:LEADS_EACH]
         return {key: -negative for negative, key in best if negative}
 
     def leading(self) -> list[str]:
-        """The words that may lead anywhere: the 5,000 of the most conversations, those of as many by the alphabet."""
+        """The words that may lead anywhere: the 2,000 of the most conversations, those of as many by the alphabet."""
         return sorted(self._both, key=lambda word: (-self._saying[word], word))[:LEADING_WORDS]
 
 

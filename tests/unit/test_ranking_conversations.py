@@ -1,11 +1,11 @@
-"""Where the words of a conversation lead: counted from all conversations, in any order, and never from one customer alone."""
+"""Where the words of a conversation lead: counted from all conversations, in any order, and never from a few customers alone."""
 
 from math import isclose, log
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranking.conversations import LULL_MS, Conversations, LeadsNow, led_to, saying_now, talks_until_ms
+from ranking.conversations import FEWEST_TOGETHER, LULL_MS, Conversations, LeadsNow, led_to, saying_now, talks_until_ms
 from ranking.model import RankingModel
 from ranking.own_history import by_trait, own_history
 from ranking.reasons import sentence
@@ -23,7 +23,7 @@ records = st.lists(
     st.builds(
         Record,
         message_id=st.uuids().map(str),
-        user_id=st.sampled_from(["u", "v", "w"]),
+        user_id=st.sampled_from(["u", "v", "w", "x", "y", "z"]),
         timestamp_ms=st.integers(0, 3 * DAY_MS),
         event=st.sampled_from(["message", "message", "click", "conversion", "impression"]),
         message=st.lists(st.sampled_from(WORDS)).map(" ".join),
@@ -31,7 +31,7 @@ records = st.lists(
         session_id=st.sampled_from([None, "s"]),
         campaign_id=st.sampled_from([None, *CAMPAIGNS, "unknown"]),
     ),
-    max_size=40,
+    max_size=60,
 )
 
 
@@ -42,14 +42,22 @@ def learned(held: list[Record]) -> Conversations:
     return conversations
 
 
-def talk(user_id: str, word: str, campaign_id: str) -> list[Record]:
-    """A conversation with one word, and a response in it."""
-    same = {"user_id": user_id, "session_id": f"{user_id} {word}", "timestamp_ms": 1}
-    said = Record(message_id=f"{user_id}{word}", message=word, **same)  # type: ignore[arg-type]
-    return [said, Record(message_id=f"{user_id}{word}!", event="click", campaign_id=campaign_id, **same)]  # type: ignore[arg-type]
+def talk(user_id: str, word: str, campaign_id: str, *, times: int = 1) -> list[Record]:
+    """Conversations with one word, and a response in each."""
+    held = []
+    for number in range(times):
+        same = {"user_id": user_id, "session_id": f"{user_id} {word} {number}", "timestamp_ms": 1}
+        held.append(Record(message_id=f"{user_id}{word}{number}", message=word, **same))  # type: ignore[arg-type]
+        held.append(Record(message_id=f"{user_id}{word}{number}!", event="click", campaign_id=campaign_id, **same))  # type: ignore[arg-type]
+    return held
 
 
-SEEN = [*talk("u", "scary", "c_1"), *talk("v", "scary", "c_1"), *talk("w", "funny", "c_2"), *talk("v", "funny", "c_3")]
+SEVERAL = [f"u_{number}" for number in range(FEWEST_TOGETHER)]
+TOO_FEW = SEVERAL[1:]
+SEEN = [
+    *(each for user_id in SEVERAL for each in talk(user_id, "scary", "c_1")),
+    *(each for user_id in TOO_FEW for each in talk(user_id, "funny", "c_2")),
+]
 
 
 @given(records, st.randoms())
@@ -59,22 +67,22 @@ def test_the_order_of_records_does_not_matter(held: list[Record], dice: object) 
     assert dict(LeadsNow(learned(shuffled))) == dict(LeadsNow(learned(held)))
 
 
-@given(records)
-def test_every_lead_is_above_0_and_of_several_customers(held: list[Record]) -> None:
-    claims = Claims(records=held, campaigns=CAMPAIGNS)
-    for word, leads in LeadsNow(learned(held)).items():
-        for key, lead in leads.items():
-            assert lead > 0
-            assert len(claims.led(word, key)) > 1
+@given(scared=st.integers(0, 9), amused=st.integers(1, 9), often=st.integers(1, 3))
+def test_a_lead_takes_five_customers_however_often_each_of_them_went_there(scared: int, amused: int, often: int) -> None:
+    held = [each for n in range(scared) for each in talk(f"u_{n}", "scary", "c_1", times=often)]
+    held += [each for n in range(amused) for each in talk(f"v_{n}", "funny", "c_2", times=often)]
+    claims, leads = Claims(records=held, campaigns=CAMPAIGNS), dict(LeadsNow(learned(held)))
+    assert ("scary" in leads) == (len(claims.led("scary", "c_1")) >= 5)
+    assert all(lead > 0 for some in leads.values() for lead in some.values())
 
 
 def test_a_lead_is_how_much_more_often_than_by_chance_it_was_both() -> None:
     leads = learned(SEEN).leads_of("scary")
     assert leads.keys() == {"c_1"}
-    assert isclose(leads["c_1"], log((2 + 3) / (2 * 2 / 4 + 3)), abs_tol=1e-4)
+    assert isclose(leads["c_1"], log((5 + 3) / (5 * 5 / 9 + 3)), abs_tol=1e-4)
 
 
-def test_what_one_customer_did_leads_nowhere() -> None:
+def test_a_word_that_leads_nowhere_is_not_there() -> None:
     conversations = learned(SEEN)
     assert conversations.leads_of("funny") == {}
     assert list(LeadsNow(conversations)) == ["scary"]
