@@ -98,4 +98,5 @@ def surprise(weights: Matrix, told: Sequence[Told]) -> tuple[float, Matrix]:
     return total, gradient
 
 
-OBJECTIVES: dict[str, Objective] = {"pairs": pairs, "choices": choices}
+OBJECTIVES: dict[str, Objective] = {"choices": choices, "pairs": pairs}
+"""By name; the first is taken unless another is shown to do better."""

@@ -111,10 +111,14 @@ def test_no_evidence_counts_against_a_campaign_unless_it_may(objective: Objectiv
     assert weights[1] < 0 < weights[2]
 
 
-def test_the_objective_is_the_one_that_orders_the_later_cases_best() -> None:
+@pytest.mark.parametrize(
+    ("first", "taken"), [(OBJECTIVES["choices"], "first"), (lambda told, _: np.zeros(told[0].values.shape[1]), "other")]
+)
+def test_another_objective_is_taken_only_where_it_does_better(first: Objective, taken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ranking.fitting.OBJECTIVES", {"first": first, "other": OBJECTIVES["choices"]})
     model = fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
-    assert model.objective in OBJECTIVES
-    assert model.why.startswith(f"fitted by {model.objective} on {FEWEST_CASES} cases")
+    assert model.objective == taken
+    assert model.why.startswith(f"fitted by {taken} on {FEWEST_CASES} cases")
 
 
 def test_few_past_cases_keep_fusion_and_say_so() -> None:
