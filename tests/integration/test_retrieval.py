@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import httpx
 import msgspec
@@ -15,7 +16,9 @@ import pytest
 from redis import Redis
 
 from local.processes import free_port
+from ranking.model import RankingModel
 from stores.cache import Cache, answer_key
+from stores.documents import Documents
 from stores.records import Campaign
 from stores.settings import Settings
 from tests.seeding import CAMPAIGNS, NOW, NOW_MS, records, release, seed, serving
@@ -186,6 +189,28 @@ async def test_an_answer_leaves_the_cache_when_the_next_campaign_starts_or_ends(
         left_ms = redis.pttl(answer_key("u_002", "10"))
     assert 0 < left_ms <= 10_000  # c_107 ends ten seconds from now; the setting says an hour
     assert seeded.cache_ttl_s == 3600
+
+
+@pytest.mark.parametrize(("leads", "at_most_s", "at_least_s"), [({"words": {"c_101": 1.0}}, 1800, 1), ({}, 3600, 3000)])
+async def test_an_answer_made_inside_a_conversation_leaves_the_cache_when_that_is_over(
+    settings: Settings, leads: dict[str, dict[str, float]], at_most_s: int, at_least_s: int
+) -> None:
+    """The customers have just spoken: a minute after the first of them."""
+    talking = msgspec.structs.replace(settings, clock_at=NOW - timedelta(days=1) + timedelta(minutes=1))
+    seed(talking, records())
+    model = RankingModel(kind="linear", weights={"own_history.talk": 1.0}, leads=leads).versioned()
+    documents, cache = Documents(talking), Cache(talking)
+    documents.models.put(model.version, msgspec.json.encode(model).decode())
+    made = msgspec.structs.replace(release(talking, 1, publish=False), number=2, ranking_model=model.version)
+    documents.put_release(made)
+    cache.publish(made)
+    async with serving(talking) as api:
+        await api.get("/recommendations/u_003")
+    with Redis.from_url(talking.redis_url) as redis:
+        left_s = redis.pttl(answer_key("u_003", "10")) / 1000
+    assert at_least_s < left_s <= at_most_s
+    documents.close()
+    cache.close()
 
 
 async def test_campaigns_end_without_any_release(settings: Settings) -> None:
