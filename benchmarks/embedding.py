@@ -25,14 +25,14 @@ import numpy as np
 import torch
 from msgspec import Struct
 from sentence_transformers import SentenceTransformer
-from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
+from transformers import RobertaConfig, RobertaTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import machine
 from platform_assets.embedder import Embedder
 from stores.settings import Settings
-from tests.small_roberta import CORPUS, DIMENSION, build_small_roberta
+from tests.small_roberta import CORPUS, build_small_roberta
 
 RESULTS = Path(__file__).parent / "results" / "embedding.json"
 PACKAGES = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
@@ -41,6 +41,7 @@ TOKENS = (40, 128)
 MAX_TOKENS = 160
 """Texts have from three to five quarters of the tokens they are called after, and none is cut."""
 MODEL_SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+PRODUCTION_SIZES = {"vocab_size": 50265, "intermediate_size": 4096}
 TEXTS_COMPARED = 32
 MATMUL_ROWS_ON_PROCESSOR, MATMUL_ROWS_ON_ACCELERATOR = 512, 8192
 MATMUL_SECONDS = 0.5
@@ -59,7 +60,7 @@ def main() -> None:
     asked = parser.parse_args()
     result: dict[str, object] = {"measured": datetime.now(UTC).date().isoformat(), "machine": machine(PACKAGES)}
     with tempfile.TemporaryDirectory(prefix="embedding-") as folder:
-        config = build_roberta(Path(folder), layers=asked.layers)
+        config = RobertaConfig.from_pretrained(build_small_roberta(Path(folder), num_hidden_layers=asked.layers, **PRODUCTION_SIZES))
         samples = [sample(Path(folder), tokens, count=asked.texts) for tokens in TOKENS]
         reference = reference_of(Path(folder), samples[0].texts[:TEXTS_COMPARED])
         found = {precision: measured(Path(folder), precision, samples, reference, asked) for precision in asked.precisions}
@@ -74,26 +75,6 @@ def main() -> None:
     asked.out.parent.mkdir(exist_ok=True)
     asked.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2) if asked.json else told(result))
-
-
-def build_roberta(folder: Path, *, layers: int) -> RobertaConfig:
-    """Writes a model of the production model's size, but for its layers: the folder of the tests' small one with other weights."""
-    build_small_roberta(folder)
-    config = RobertaConfig(
-        vocab_size=50265,
-        hidden_size=DIMENSION,
-        num_hidden_layers=layers,
-        num_attention_heads=16,
-        intermediate_size=4096,
-        max_position_embeddings=514,
-        type_vocab_size=1,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    RobertaModel(config).save_pretrained(folder)
-    return config
 
 
 class Sample(Struct, frozen=True):

@@ -41,7 +41,7 @@ def cases_of(records: Iterable[Record], campaigns: Mapping[str, Campaign]) -> li
     """
     sessions: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        sessions[record.user_id, record.session_id or f"day {record.timestamp_ms // DAY_MS}"].append(record)
+        sessions[conversation_of(record)].append(record)
     names, found = named(campaigns), list[Case]()
     for (user_id, session), held in sessions.items():
         held.sort(key=lambda record: (record.timestamp_ms, record.message_id))
@@ -57,6 +57,11 @@ def cases_of(records: Iterable[Record], campaigns: Mapping[str, Campaign]) -> li
         if held[0].session_id and (inside := halfway(before, held, outcomes, names)):
             found.append(inside)
     return sorted(found, key=lambda case: (case.at_ms, case.user_id, case.moment, case.case_id))
+
+
+def conversation_of(record: Record) -> tuple[str, str]:
+    """Who a record is of, and which of their conversations it belongs to: the session, or the day (UTC) where there is none."""
+    return record.user_id, record.session_id or f"day {record.timestamp_ms // DAY_MS}"
 
 
 def halfway(before: Case, held: Sequence[Record], outcomes: Sequence[Record], names: Mapping[str, str]) -> Case | None:

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from math import log
 
-from ranking.cases import OUTCOMES
+from ranking.cases import OUTCOMES, conversation_of
 from ranking.words import words_of
 from stores.evidence import WordTie
-from stores.records import DAY_MS, Campaign, Record
+from stores.records import Campaign, Record
 
 Leads = Mapping[str, Mapping[str, float]]
 """Word → campaign_id → how much likelier the campaign is responded to in a conversation where the word is said."""
@@ -30,7 +30,7 @@ LULL_MS = 30 * 60_000
 
 
 class Conversations:
-    """All conversations in which customers responded: what one customer did under one session_id, or on one day (UTC) without one."""
+    """All conversations in which customers responded."""
 
     def __init__(self, campaigns: Mapping[str, Campaign]) -> None:
         self._campaigns = campaigns
@@ -46,7 +46,7 @@ class Conversations:
         """Adds one record; in any order they come to the same."""
         if record.role != "customer":
             return
-        key = record.user_id, record.session_id or f"day {record.timestamp_ms // DAY_MS}"
+        key = conversation_of(record)
         if record.speaks:
             words = set(words_of(record.message or "")) - self._said[key]
             self._said[key] |= words

@@ -226,6 +226,7 @@ class Vectors:
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
             self._client.create_collection(name, timeout=self._timeout_s, schema=schema, consistency_level="Strong")
             self._client.create_index(name, indexes, timeout=self._timeout_s, sync=False)  # nothing to index: the driver would wait 0.5 s
+            self._client.load_collection(name, timeout=self._timeout_s)
         self._load(name)
 
     def _check_dimension(self, name: str, dimension: int) -> None:

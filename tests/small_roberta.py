@@ -13,18 +13,17 @@ SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # RoBERTa's ids 0 
 CORPUS = ["Is this tent waterproof?", "My boots rub at the heel", "We would like to order twelve garden lamps, please"]
 
 
-def build_small_roberta(folder: Path, *, seed: int = 0) -> Path:
-    """Writes the model into `folder` and returns it: equal seed, equal bytes."""
+def build_small_roberta(folder: Path, *, seed: int = 0, **sizes: int) -> Path:
+    """Writes the model into `folder` and returns it: equal arguments, equal bytes. `sizes` are fields of its RobertaConfig to be others."""
     import torch
     from transformers import RobertaConfig, RobertaModel
 
     tokenizer = _tokenizer()
+    small = {"vocab_size": len(tokenizer), "num_hidden_layers": 1, "intermediate_size": 256}
     config = RobertaConfig(
-        vocab_size=len(tokenizer),
+        **small | sizes,
         hidden_size=DIMENSION,
-        num_hidden_layers=1,
         num_attention_heads=16,
-        intermediate_size=256,
         max_position_embeddings=514,
         type_vocab_size=1,
         bos_token_id=0,

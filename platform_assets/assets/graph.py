@@ -11,11 +11,12 @@ from ranking.engagement import ties_of
 from stores.graph import CampaignNode
 from stores.ledger import Change, Extent, owners_of
 from stores.records import Campaign, CustomerTies
+from stores.sharing import most_shared
 from stores.sql import chunks
 
 CODE_VERSION = "2"
 LEDGER = "graph"
-PREVIEWED = 20
+PREVIEWED, NAMED_EACH = 20, 3
 BATCHES_AT_ONCE = 5  # of `batch_rows`: customers have some twenty records each, and the small local engine takes 250 twice as fast as 50
 
 
@@ -115,10 +116,9 @@ def preview_of(recounted: Mapping[str, CampaignNode]) -> dict[str, dg.MetadataVa
     return {"counted_anew": dg.MetadataValue.table(rows)}
 
 
-def most_of(numbers: Mapping[str, float], *, most: int = 3) -> str:
-    """The highest of these numbers with their names, "purchase 7, interest 4": the highest first, then by name."""
-    first = sorted(numbers.items(), key=lambda each: (-each[1], each[0]))[:most]
-    return ", ".join(f"{name} {number:g}" for name, number in first)
+def most_of(customers: Mapping[str, int]) -> str:
+    """What goes with the most customers: "purchase 7, interest 4"."""
+    return ", ".join(f"{name} {number}" for name, number in most_shared(customers, NAMED_EACH).items())
 
 
 @dg.asset_check(asset=graph, blocking=True)

@@ -271,6 +271,14 @@ def test_another_index_in_the_settings_is_built_over_the_same_rows(vectors: Vect
     again.close()
 
 
+def test_nobody_waits_for_the_index_of_a_new_collection(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("pymilvus.client.grpc_handler.GrpcHandler.wait_for_creating_index")
+    store = opened(settings)
+    store.upsert_users(USERS, users(1))
+    assert list(store.ids(USERS)) == ["u_00000"]
+    store.close()
+
+
 def test_a_dropped_collection_is_not_found(vectors: Vectors, milvus: Settings) -> None:
     vectors.drop(USERS)
     vectors.drop(USERS)

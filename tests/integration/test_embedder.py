@@ -43,6 +43,10 @@ def test_no_text_gives_no_row_and_needs_no_model() -> None:
     assert Embedder(Settings()).embed([]).vectors.shape == (0, 384)
 
 
+def test_stores_that_are_opened_anew_use_the_model_that_is_loaded(packaged: Embedder) -> None:
+    assert Embedder(Settings())._model is packaged._model
+
+
 def test_texts_beyond_the_limit_are_cut_and_counted(packaged: Embedder) -> None:
     assert packaged.embed(["short", "tent " * 300]).cut == 1
 

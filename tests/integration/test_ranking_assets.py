@@ -107,9 +107,10 @@ def test_a_small_change_neither_fits_nor_judges_again(loaded: Settings) -> None:
     assert latest(loaded).ranking_model == opened(loaded).documents.releases(2)[1].ranking_model
     assert outcomes(refresh(replace(loaded, diversity=0.2)))[0] == "fitted: the code or a setting that shapes it is another one"
     drop(loaded, *(each | {"message_id": f"more_{each['message_id']}"} for each in past(faithful=0.9, days=1)))
-    fitted, judged = outcomes(refresh(replace(loaded, diversity=0.2)))
-    assert fitted == "fitted: 361 records now, 301 then"
-    assert str(judged).startswith("judged: ")
+    assert outcomes(refresh(replace(loaded, diversity=0.2))) == [
+        "fitted: 361 records now, 301 then",
+        "judged: the code or a setting that shapes it is another one",
+    ]
 
 
 def test_a_ranking_that_fell_holds_the_release_back_until_a_rebuild_accepts_it(loaded: Settings) -> None:

@@ -25,8 +25,10 @@ def loaded(settings: Settings) -> Settings:
     return settings
 
 
-def test_a_first_refresh_fills_every_store_and_publishes_release_one(loaded: Settings) -> None:
-    stores = opened(loaded)
+def test_a_first_refresh_fills_every_store_and_publishes_release_one(settings: Settings) -> None:
+    drop(settings, *CAMPAIGNS, *RECORDS)
+    assert refresh(settings).success
+    stores = opened(settings)
     release = stores.documents.latest_release()
     assert release is not None
     assert (release.number, stores.cache.published()) == (1, 1)
