@@ -38,4 +38,4 @@ ENV DAGSTER_HOME=/opt/dagster
 USER campaigns
 WORKDIR /home/campaigns
 EXPOSE 3000 4000
-CMD ["dagster", "code-server", "start", "--host", "0.0.0.0", "--port", "4000", "--module-name", "platform_assets.definitions"]
+CMD ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", "4000", "--module-name", "platform_assets.definitions", "--location-name", "platform_assets"]

@@ -12,10 +12,10 @@ from signal import SIGTERM
 import httpx
 from msgspec import Struct
 
-from local.dagster_runs import DagsterRuns, Finished
+from local.dagster_runs import LOCATION, DagsterRuns, Finished
 from local.engines import RunningEngines, kept_password, running_engines
 from local.environment import ENV_FILE, ROOT, asked_for, platform_variables, settings_of, write_env_file
-from local.processes import CannotStart, Child, PortTaken, check_running, port_is_free, spawn, stopped_by_signals, wait_until
+from local.processes import CannotStart, Child, PortTaken, check_running, free_port, port_is_free, spawn, stopped_by_signals, wait_until
 from local.programs import SCRIPTS
 from local.steps import Steps
 from local.telling import SHOWN_PATH, Ready, tell_event, tell_ready
@@ -88,9 +88,10 @@ def start_and_watch(wanted: Wanted, asked: Mapping[str, str], environ: Mapping[s
     at_the_end.callback(env_file.unlink, missing_ok=True)
     Path(variables["CAMPAIGNS_INBOX_DIR"]).mkdir(parents=True, exist_ok=True)
     write_env_file(env_file, variables)
+    stack.lay_out_home()
+    stack.start_code_server()
     stack.start_api()
-    stack.prepare_dagster(home)
-    stack.start_dagster()
+    stack.prepare_dagster()
     stack.load_and_tell()
     while True:
         stack.pause()
@@ -106,6 +107,9 @@ class Stack:
         self.engines = engines
         self.steps = steps
         self.runs = DagsterRuns(wanted.dagster_url)
+        self.home = Path(environment["DAGSTER_HOME"])
+        self.workspace = self.home / "workspace.yaml"
+        self.code_port = free_port()
         self.children: list[Child] = []
 
     @property
@@ -130,6 +134,20 @@ class Stack:
         check_running(self.all_children)
         time.sleep(LOOK_EVERY_S)
 
+    def lay_out_home(self) -> None:
+        """Writes what Dagster reads: its settings, and where it finds the assets."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / "dagster.yaml", self.home / "dagster.yaml")
+        code = f"{{host: 127.0.0.1, port: {self.code_port}, location_name: {LOCATION}}}"
+        self.workspace.write_text(f"load_from:\n  - grpc_server: {code}\n")
+
+    def start_code_server(self) -> None:
+        """Starts loading the assets; it listens once that is done. One for webserver and daemon, as in production: the
+        daemon would replace one of its own every minute, whether or not the code has changed."""
+        where = ("--host", "127.0.0.1", "--port", str(self.code_port))
+        assets = ("--module-name", "platform_assets.definitions", "--location-name", LOCATION)
+        self.code_server = self.spawn("dagster-code", str(SCRIPTS / "dagster"), "api", "grpc", *where, *assets)
+
     def start_api(self) -> None:
         with self.steps.doing(f"API on {self.wanted.api_url}"):
             address = ("--host", "127.0.0.1", "--port", str(self.wanted.api_port))
@@ -143,11 +161,9 @@ class Stack:
         except httpx.TransportError as exc:
             return httpx.Response(503, json={"title": f"the API does not answer: {exc}"})
 
-    def prepare_dagster(self, home: Path) -> None:
+    def prepare_dagster(self) -> None:
         """Makes Dagster's storage, once per Dagster version: webserver and daemon would both try, and one would fail."""
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / "dagster.yaml", home / "dagster.yaml")
-        note = home / "prepared-for"
+        note = self.home / "prepared-for"
         if note.exists() and note.read_text() == version("dagster"):
             return
         with self.steps.doing("Dagster's storage"):
@@ -159,23 +175,29 @@ class Stack:
                 migration.stop()
                 self.children.remove(migration)
             if migration.exit_code:
-                raise CannotStart(f"Dagster's storage in {home} cannot be prepared; the end of {migration.log}:\n{migration.log_tail()}")
+                raise CannotStart(
+                    f"Dagster's storage in {self.home} cannot be prepared; the end of {migration.log}:\n{migration.log_tail()}"
+                )
         note.write_text(version("dagster"))
 
     def start_dagster(self) -> None:
-        workspace = ("-w", str(ROOT / "workspace.yaml"))
-        address = ("-h", "127.0.0.1", "-p", str(self.wanted.dagster_port))
-        self.spawn("dagster-webserver", str(SCRIPTS / "dagster-webserver"), *address, *workspace)
-        self.spawn("dagster-daemon", str(SCRIPTS / "dagster-daemon"), "run", *workspace)
+        """Starts webserver and daemon on the loaded assets and waits for the UI."""
+        with self.steps.doing(f"Dagster's UI on {self.wanted.dagster_url}"):
+            wait_until(lambda: not port_is_free(self.code_port), self.code_server, *self.all_children, timeout_s=READY_WITHIN_S)
+            workspace = ("-w", str(self.workspace))
+            address = ("-h", "127.0.0.1", "-p", str(self.wanted.dagster_port))
+            webserver = self.spawn("dagster-webserver", str(SCRIPTS / "dagster-webserver"), *address, *workspace)
+            self.spawn("dagster-daemon", str(SCRIPTS / "dagster-daemon"), "run", *workspace)
+            wait_until(self.runs.ready, webserver, *self.all_children, timeout_s=READY_WITHIN_S, interval_s=LOOK_EVERY_S)
 
     def load_and_tell(self) -> None:
         """What was loaded before is answered from at once, before Dagster is up; the sample when its run is over."""
         to_load = self.to_load()
         if to_load is None:
             self.tell(self.asked(SHOWN_PATH))
-            self.wait_for_dagster()
+            self.start_dagster()
         else:
-            self.wait_for_dagster()
+            self.start_dagster()
             loaded = self.load(to_load)
             self.tell(self.first_answer() if loaded else self.asked(SHOWN_PATH))
 
@@ -190,12 +212,6 @@ class Stack:
             return files if files or documents.latest_release() is None else None
         finally:
             documents.close()
-
-    def wait_for_dagster(self) -> None:
-        with self.steps.doing(f"Dagster's UI on {self.wanted.dagster_url}"):
-            *_, webserver, daemon = self.children
-            others = (daemon, *self.all_children)
-            wait_until(self.runs.ready, webserver, *others, timeout_s=READY_WITHIN_S, interval_s=LOOK_EVERY_S)
 
     def load(self, files: list[Path]) -> bool:
         """Puts the files into the inbox and runs the refresh job, as a person would in the UI; whether the run succeeded."""

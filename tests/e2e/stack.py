@@ -15,7 +15,7 @@ from msgspec import Struct
 from local.environment import ROOT
 
 READY_WITHIN_S = 240
-GONE_WITHIN_S = 90  # a code server of Dagster whose parent was killed notices that after 45 s
+GONE_WITHIN_S = 60
 
 
 class Place(Struct, frozen=True):

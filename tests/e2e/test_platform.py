@@ -1,13 +1,20 @@
-"""The whole platform, as `make up` starts it: files in, answers out, Dagster's UI, the command, the README's own words."""
+"""The whole platform as a person runs it, in the order of its life on one state, since a start takes long.
+
+The first `campaigns up`, files in and answers out, Dagster's UI, the command, the README's own words, Ctrl-C; then a second `up`,
+one that loses a part and one that is killed.
+"""
 
 import json
 import os
 import re
 import shlex
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +35,26 @@ STRANGER = "We do not know you yet"
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("platform")
-    running = Up(Place(folder / "state", folder / "inbox", free_port(), free_port()), folder / "told")
-    yield running
-    assert running.end(signal.SIGINT) == 0
+    return Place(folder / "state", folder / "inbox", free_port(), free_port())
+
+
+@contextmanager
+def running_up(place: Place, told: Path) -> Iterator[Up]:
+    running = Up(place, told)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.end(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def up(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The first one, which the test of Ctrl-C ends."""
+    with running_up(place, tmp_path_factory.mktemp("first") / "told") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +85,40 @@ def campaigns(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def refused(place: Place, *options: str, **settings: str) -> tuple[int, str]:
+    """The exit code of an `up` that is not to start, and what it says."""
+    environment = place.environment | settings
+    done = subprocess.run(place.command(*options), capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    return done.returncode, done.stderr
+
+
 def records(user_id: str, *events: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"user_id": user_id, "timestamp": f"2026-08-29T1{n}:00:00Z"} | event for n, event in enumerate(events)]
+
+
+def test_the_first_up_loads_the_sample_and_ends_with_recommendations(up: Up, place: Place) -> None:
+    answer = up.ready["answer"]
+    assert answer["user_id"] == "u_001"
+    assert answer["retrieval_source"] == "computed"
+    assert len(answer["recommendations"]) == 3
+    for asset in ("raw_docs", "embeddings", "vectors", "graph", "metrics", "release"):
+        assert any(line.split()[:1] == [asset] and line.endswith(" s") for line in up.told.splitlines()), up.told
+    assert "✗" not in up.told
+
+    again = httpx.get(f"{up.ready['api_url']}/recommendations/u_001?limit=3").json()
+    assert again == answer | {"retrieval_source": "cache"}
+
+    env_file = place.state / "platform.env"
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    settings = load_settings({"CAMPAIGNS_ENV_FILE": str(env_file)})
+    assert (settings.api_url, settings.inbox_dir) == (up.ready["api_url"], str(place.inbox))
+
+
+def test_a_second_one_on_a_taken_port_or_on_the_same_state_is_refused_in_one_line(up: Up, place: Place) -> None:
+    assert refused(place) == (2, f"✗ port {place.api_port} is taken; choose another with --api-port (make up API_PORT=…)\n")
+    elsewhere = ("--api-port", str(free_port()), "--dagster-port", str(free_port()))
+    in_use = f"✗ {place.state} is in use by another `campaigns up` (process {up.process.pid})\n"
+    assert refused(place, *elsewhere) == (1, in_use)
 
 
 def test_a_file_that_lands_in_the_inbox_reaches_the_answers_by_itself(settings: Settings) -> None:
@@ -212,3 +266,43 @@ def test_every_command_of_the_readme_does_what_it_shows(up: Up, settings: Settin
         else:
             assert words[0] == "make", command
             assert subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, check=False).returncode == 0, command
+
+
+def test_ctrl_c_ends_every_process_and_takes_the_addresses_away(up: Up, place: Place) -> None:
+    assert up.end(signal.SIGINT) == 0
+    assert not (place.state / "platform.env").exists()
+
+
+def test_a_second_up_answers_from_its_state_and_when_a_part_of_it_dies_everything_stops(place: Place, tmp_path: Path) -> None:
+    with running_up(place, tmp_path / "told") as up:
+        assert up.ready["answer"]["user_id"] == "u_001"
+        assert up.ready["answer"]["recommendations"]
+        assert "Refresh" not in up.told
+        assert up.told.index("Ready after") < up.told.index("✓ Dagster's UI")
+
+        redis = next(process for process in up.processes if "redis-server" in process.name())
+        redis.kill()
+        assert up.ended() == 1
+        said = [line for line in up.told.splitlines() if line.startswith("✗")]
+        assert len(said) == 1
+        assert said[0].startswith("✗ redis (")
+        assert " ended with code -9; the end of " in said[0]
+
+
+def test_nothing_outlives_an_up_that_is_killed(place: Place, tmp_path: Path) -> None:
+    with running_up(place, tmp_path / "told") as up:
+        assert len(up.processes) >= 9
+        assert up.end(signal.SIGKILL) == -9
+
+
+def test_a_bad_setting_is_one_line_that_names_the_variable(place: Place) -> None:
+    code, said = refused(place, CAMPAIGNS_CACHE_TTL_S="soon")
+    assert code == 2
+    assert said.startswith("✗ CAMPAIGNS_CACHE_TTL_S: ")
+    assert said.count("\n") == 1
+
+
+def test_a_taken_port_of_dagster_names_its_own_option(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", place.dagster_port)):
+        said = refused(place)
+    assert said == (2, f"✗ port {place.dagster_port} is taken; choose another with --dagster-port (make up DAGSTER_PORT=…)\n")

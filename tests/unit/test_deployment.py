@@ -15,6 +15,8 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools.config.pyprojecttoml import apply_configuration
+from setuptools.dist import Distribution
 
 from stores.settings import PREFIX, load_settings
 
@@ -233,6 +235,14 @@ def test_the_dockerfile_copies_every_package() -> None:
         name for name in ("stores", "ranking", "platform_assets", "retrieval", "cli", "local") if (ROOT / name / "__init__.py").exists()
     }
     assert packages == set(re.findall(r"^COPY (\w+) \1$", stage("source"), re.MULTILINE))
+
+
+def test_an_installation_that_is_not_editable_has_every_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    installed = apply_configuration(Distribution(), "pyproject.toml").packages
+    copied = re.findall(r"^COPY (\w+) \1$", stage("source"), re.MULTILINE)
+    folders = {module.parent.relative_to(ROOT) for name in copied for module in (ROOT / name).rglob("*.py")}
+    assert {".".join(folder.parts) for folder in folders} <= set(installed)
 
 
 def test_the_workspace_leads_to_the_code_server() -> None:
