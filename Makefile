@@ -5,7 +5,10 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 	$$each -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$each && break; done)
 PLATFORM := $(VENV)/.installed-platform
 TOOLS := $(VENV)/.installed-test
-INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL = PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+# On all cores, which pip does not, and without the hundreds of models of which one is used. Some packages carry templates that
+# end in .py and are not Python, hence the `true`.
+COMPILE = $(VENV)/bin/python -m compileall -qq --workers 0 -x '/tests?/|/transformers/models/' $(VENV)/lib || true
 
 .PHONY: help up install test test-servers lint audit clean-state
 
@@ -24,9 +27,11 @@ up: $(PLATFORM)
 install: $(PLATFORM)
 
 # Three workers, each with engines of its own: tests wait for engines and processes about a third of the time, which a third
-# worker uses on two cores. A file's tests stay together.
+# worker uses on two cores. A file's tests stay together. The cores are busy already, so nothing needs threads of its own, which
+# would spin waiting for each other, and a Java that lives for a minute needs no second compiler.
 test: lint
-	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 \
+		$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-servers: $(TOOLS)
 	@test -n "$$CAMPAIGNS_MONGO_URL$$CAMPAIGNS_MILVUS_URL$$CAMPAIGNS_NEO4J_URL$$CAMPAIGNS_REDIS_URL" \
@@ -50,14 +55,17 @@ clean-state:
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed, and none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --upgrade pip # the one that comes with Python may be years old and takes twice as long
 
 # The stamps make an installation happen once, and again when what is asked for has changed.
 $(PLATFORM): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the platform into $(VENV): a few minutes, once"
 	@$(INSTALL) -e '.[api,pipeline,local]'
+	@$(COMPILE)
 	@touch $@
 
 $(TOOLS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the platform and its tests into $(VENV): a few minutes, once"
 	@$(INSTALL) -e '.[api,telemetry,pipeline,local,test]'
+	@$(COMPILE)
 	@touch $(PLATFORM) $@
