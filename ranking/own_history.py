@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import log1p, sqrt
 
 from ranking.conversations import NOT_TALKING, Talk
-from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnTalk, OwnWords, strongest
+from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnTalk, OwnWords, expressed_shares, strongest
 from ranking.words import Spoken, WordIndex, spoken
 from stores.evidence import IntentTie, OwnTie, Surroundings
 from stores.records import Campaign
@@ -33,7 +33,8 @@ NOTHING_USUAL: Mapping[str, float] = {}
 TRAITS = 3
 """The campaign itself, its category, its group."""
 
-Parts = dict[str, list[tuple[float, Evidence]]]
+Found = dict[str, list[tuple[float, Evidence]]]
+"""By campaign, what speaks for it and how much."""
 
 
 def own_history(
@@ -51,7 +52,7 @@ def own_history(
     that the customer may ever have met, `usual` how much of all that is said a phrase makes up. `talk` says where the words of the
     conversation that is under way lead: it proposes campaigns, and adds a signal but nothing to the score.
     """
-    parts: Parts = defaultdict(list)
+    parts: Found = defaultdict(list)
     signals: dict[str, dict[str, float]] = defaultdict(dict)
     for source in (trait_parts(around.own, campaigns, sharing, offered), channel_parts(around.channels, sharing)):
         for key, kind, score, evidence in source:
@@ -103,11 +104,9 @@ def trait_parts(
 
 def intent_shares(intents: Iterable[IntentTie], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, float]]:
     """For each campaign whose category is an intent that the customer expressed, its share of all that the customer expressed."""
-    expressed = {tie.intent: tie.expressed for tie in intents}
-    total = sum(expressed.values())
-    for intent, count in expressed.items():
+    for intent, share in expressed_shares(intents).items():
         for key in sharing.get(("category", intent), ()):
-            yield key, count / total
+            yield key, share
 
 
 def channel_parts(channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, str, float, Evidence]]:

@@ -31,7 +31,7 @@ from stores.evidence import (
 )
 from stores.records import Campaign, Record
 
-DECIMALS = 9
+SHARE_DECIMALS = 9
 NO_RECORDS: Sequence[Record] = ()
 
 
@@ -106,7 +106,7 @@ class Past:
 
     def usual(self) -> dict[str, float]:
         """How much of all phrases said by anybody so far each phrase of a campaign's name makes up."""
-        return {phrase: round(count / self._phrases, DECIMALS) for phrase, count in sorted(self._said.items())}
+        return {phrase: round(count / self._phrases, SHARE_DECIMALS) for phrase, count in sorted(self._said.items())}
 
     def leads(self) -> LeadsNow:
         """Which words lead to which campaigns so far; of no use once the moment has moved on."""

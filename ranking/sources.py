@@ -160,7 +160,7 @@ def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figu
     """
     co_engaged, intents = list(co_engaged), list(intents)
     vias = len({tie.via for tie in co_engaged})
-    expressed = sum({tie.intent: tie.expressed for tie in intents}.values())
+    shares = expressed_shares(intents)
     met = {tie.campaign_id for tie in co_engaged} | {tie.campaign_id for tie in intents} | {tie.via for tie in co_engaged}
     reach = audiences(met, figures)
     by_campaign: dict[str, list[Path]] = defaultdict(list)
@@ -171,9 +171,15 @@ def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figu
         by_campaign[both.campaign_id].append((n / size / vias, via, n))
     for tie in intents:
         n = tie.customers
-        share = tie.expressed / expressed if expressed else 0.0
-        by_intent[tie.campaign_id].append((share * n / max(reach[tie.campaign_id], n), tie.intent, n))
+        by_intent[tie.campaign_id].append((shares[tie.intent] * n / max(reach[tie.campaign_id], n), tie.intent, n))
     return [reached(key, by_campaign.get(key, ()), by_intent.get(key, ())) for key in {**by_campaign, **by_intent}]
+
+
+def expressed_shares(intents: Iterable[IntentTie]) -> dict[str, float]:
+    """Of all intents that a customer expressed, the share of each, in [0, 1]."""
+    expressed = {tie.intent: tie.expressed for tie in intents}
+    total = sum(expressed.values())
+    return {intent: count / total if total else 0.0 for intent, count in expressed.items()}
 
 
 Path = tuple[float, str, int]

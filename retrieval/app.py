@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 from litestar import Litestar
@@ -108,33 +109,12 @@ async def opened(settings: Settings, meters: Meters) -> AsyncIterator[Service]:
     generations = Generations(documents=documents, cache=cache, metrics=metrics, vectors=vectors, settings=settings, tuning=tuning)
     erasing = Erasing(documents)
     feedback = Feedback(postings=documents.postings, cache=cache, max_record_bytes=settings.max_record_bytes)
+    made_of = partial(Recommender, cache=cache, generations=generations, erasing=erasing, feedback=feedback, meters=meters)
     shared_vectors, shared_graph = SharedVectors(vectors), SharedGraph(graph)
-    recommender = Recommender(
-        cache=cache,
-        vectors=shared_vectors,
-        graph=shared_graph,
-        generations=generations,
-        erasing=erasing,
-        feedback=feedback,
-        settings=settings,
-        meters=meters,
-    )
+    recommender = made_of(vectors=shared_vectors, graph=shared_graph, settings=settings)
     in_bulk = patient(settings)
     bulk_vectors, bulk_graph = SharedVectors(VectorsReader(in_bulk)), SharedGraph(GraphReader(in_bulk))
-    bulk = Bulk(
-        Recommender(
-            cache=cache,
-            vectors=bulk_vectors,
-            graph=bulk_graph,
-            generations=generations,
-            erasing=erasing,
-            feedback=feedback,
-            settings=in_bulk,
-            meters=meters,
-            leases=False,
-        ),
-        meters,
-    )
+    bulk = Bulk(made_of(vectors=bulk_vectors, graph=bulk_graph, settings=in_bulk, leases=False), meters)
     meters.follow(lambda: generations.held.release if generations.held else None)
 
     async def ask_graph() -> None:
