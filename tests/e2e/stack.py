@@ -74,4 +74,4 @@ def wait_for(what: str, true: Callable[[], object], *, timeout_s: float = READY_
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s"
-        time.sleep(0.1)
+        time.sleep(0.25)

@@ -32,6 +32,9 @@ pytestmark = pytest.mark.timeout(600)
 
 ASSETS = ["embeddings", "erasures", "graph", "metrics", "ranking_model", "ranking_quality", "raw_docs", "release", "vectors"]
 STRANGER = "We do not know you yet"
+KNOWN_TEXT = "Do you run beginners' evenings on the bay? I have never stood on a board."
+"""Of the sample, so that it has a vector and a run need not load the model."""
+HTTP = httpx.Client(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def ui(settings: Settings) -> DagsterUI:
 
 
 def answer(settings: Settings, user_id: str, **query: object) -> httpx.Response:
-    return httpx.get(f"{settings.api_url}/recommendations/{user_id}", params=query, timeout=30)  # type: ignore[arg-type]
+    return HTTP.get(f"{settings.api_url}/recommendations/{user_id}", params=query)  # type: ignore[arg-type]
 
 
 def campaigns(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -105,7 +108,7 @@ def test_the_first_up_loads_the_sample_and_ends_with_recommendations(up: Up, pla
         assert any(line.split()[:1] == [asset] and line.endswith(" s") for line in up.told.splitlines()), up.told
     assert "✗" not in up.told
 
-    again = httpx.get(f"{up.ready['api_url']}/recommendations/u_001?limit=3").json()
+    again = HTTP.get(f"{up.ready['api_url']}/recommendations/u_001?limit=3").json()
     assert again == answer | {"retrieval_source": "cache"}
 
     env_file = place.state / "platform.env"
@@ -144,7 +147,7 @@ def test_posted_events_count_at_once_and_reach_the_stores_by_themselves(settings
     before = answer(settings, "u_001", limit=100)
     disliked = before.json()["recommendations"][0]["campaign_id"]
     posted = records("u_001", {"event": "dismissal", "campaign_id": disliked})
-    said = httpx.post(f"{settings.api_url}/events", json=posted, timeout=30)
+    said = HTTP.post(f"{settings.api_url}/events", json=posted)
     after = answer(settings, "u_001", limit=100)
     assert (said.status_code, said.json()["accepted"]) == (202, 1)
     assert disliked not in {each["campaign_id"] for each in after.json()["recommendations"]}
@@ -156,11 +159,11 @@ def test_posted_events_count_at_once_and_reach_the_stores_by_themselves(settings
 
 
 def test_a_customer_is_forgotten_by_a_request_to_the_api_alone(settings: Settings) -> None:
-    asked = httpx.delete(f"{settings.api_url}/users/u_002", timeout=30)
+    asked = HTTP.delete(f"{settings.api_url}/users/u_002")
     assert (asked.status_code, STRANGER in answer(settings, "u_002").json()["recommendations"][0]["reason"]) == (202, True)
     status = settings.api_url + asked.headers["Location"]
-    wait_for("the proof", lambda: httpx.get(status, timeout=30).json()["status"] == "done")
-    places = httpx.get(status, timeout=30).json()["places"]
+    wait_for("the proof", lambda: HTTP.get(status).json()["status"] == "done")
+    places = HTTP.get(status).json()["places"]
     assert places["mongodb raw_docs"]["found"] > 0
     assert {place["left"] for place in places.values()} == {0}
 
@@ -207,7 +210,7 @@ def test_the_sensor_and_the_schedule_are_on_and_launch_the_refresh(ui: DagsterUI
 
 def test_load_reports_what_became_of_every_record(up: Up, tmp_path: Path, settings: Settings) -> None:
     good = tmp_path / "good.jsonl"
-    good.write_text("\n".join(json.dumps(record) for record in records("u_loaded", {"message": "Do you sell dog coats?"})))
+    good.write_text("\n".join(json.dumps(record) for record in records("u_loaded", {"message": KNOWN_TEXT})))
     done = campaigns(up, "load", "--json", str(good))
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)["reports"]
@@ -219,7 +222,7 @@ def test_load_reports_what_became_of_every_record(up: Up, tmp_path: Path, settin
     assert "reflects them" in again.stdout
 
     mixed = tmp_path / "mixed.csv"
-    mixed.write_text("user_id,timestamp,message\nu_loaded,2026-08-30,And dog beds?\nnot an id,2026-08-30,hello\n")
+    mixed.write_text(f"user_id,timestamp,message\nu_loaded,2026-08-30,{KNOWN_TEXT}\nnot an id,2026-08-30,hello\n")
     partly = campaigns(up, "load", "--json", str(mixed))
     assert partly.returncode == 3
     assert json.loads(partly.stdout)["reports"][0]["quarantined"] == 1
@@ -256,7 +259,7 @@ def test_every_command_of_the_readme_does_what_it_shows(up: Up, settings: Settin
     for command in commands:
         words = shlex.split(command.replace("http://127.0.0.1:8000", settings.api_url))
         if words[0] == "curl":
-            assert httpx.get(words[-1], timeout=30).status_code == 200, command
+            assert HTTP.get(words[-1]).status_code == 200, command
         elif words[0].endswith("campaigns"):
             done = campaigns(up, *words[1:])
             assert done.returncode == 0, (command, done.stderr)
