@@ -27,10 +27,10 @@ up: $(PLATFORM)
 install: $(PLATFORM)
 
 # Three workers, each with engines of its own: tests wait for engines and processes about a third of the time, which a third
-# worker uses on two cores. A file's tests stay together. The cores are busy already, so nothing needs threads of its own, which
-# would spin waiting for each other, and a Java that lives for a minute needs no second compiler.
+# worker uses on two cores. A file's tests stay together. The cores are busy already: nothing needs threads of its own, which would
+# spin waiting for each other, a Java that lives for a minute needs no second compiler, and a hundred processes share compiled modules.
 test: lint
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 \
 		$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-servers: $(TOOLS)

@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     asked = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder, stage(Path(folder) / "trial", seed=asked.seed) as trial:
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder, stage(Path(folder) / "trial", seed=asked.seed, pause_s=0.02) as trial:
         run(trial, random.Random(asked.seed), asked.kills)
         seen = trial.reader.stop()
     killed_in = Counter(struck.killed_in for struck in trial.struck if struck.killed_in)

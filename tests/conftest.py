@@ -4,6 +4,7 @@ The engines are started once per session on free ports. With TEST_SERVERS=wipe t
 instead; those servers' data is deleted, which is why no CAMPAIGNS_* variable alone is enough.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ from redis import Redis
 from local.engines import ADDRESSES, CREDENTIALS, RunningEngines, running_engines
 from stores.settings import Settings, load_settings
 from stores.vectors import STATE, Vectors
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has imported stays to the end; the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

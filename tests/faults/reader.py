@@ -17,7 +17,6 @@ from stores.cache import RELEASE_KEY
 from stores.settings import Settings
 
 LANES = 2
-PAUSE_S = 0.02
 TIMEOUT_S = 30.0
 BACK_WITHIN_S = 30.0
 WHOLE_IN_A_ROW = 3
@@ -38,15 +37,16 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Asks for one customer after the other, in a thread of its own, from `start` to `stop`.
+    """Asks for one customer after the other, in a thread of its own, from `start` to `stop`, `pause_s` after each answer.
 
     While an engine is out (`outage`), what `retrieval.recommend` says of that outage is no complaint; everything else is.
     """
 
-    def __init__(self, settings: Settings, api_url: str, customers: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, api_url: str, customers: Sequence[str], *, pause_s: float) -> None:
         self._settings = settings
         self._api_url = api_url
         self._customers = customers
+        self._pause_s = pause_s
         self._stopping = threading.Event()
         self._out: frozenset[str] = frozenset()
         self._outages = 0
@@ -112,7 +112,7 @@ class Reader:
             self._took_ms.append((time.perf_counter() - began) * 1000)
             excused = out | self._out if (outages, self._outages) != (0, 0) else frozenset()
             newest = self._judge(user_id, answer, published=published, newest=newest, excused=excused)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self._pause_s)
 
     def _judge(self, user_id: str, answer: httpx.Response, *, published: int, newest: int, excused: frozenset[str]) -> int:
         """Complains of an answer that should not have been; the newest release that this lane has met."""

@@ -23,8 +23,8 @@ PATIENT = {"CAMPAIGNS_READ_TIMEOUT_S": "5", "CAMPAIGNS_CACHE_TIMEOUT_S": "2", "C
 
 
 @contextmanager
-def stage(folder: Path, *, seed: int, timeouts: Mapping[str, str] = PATIENT) -> Iterator[Trial]:
-    """A trial on engines of its own, with release 1 out and the reader asking."""
+def stage(folder: Path, *, seed: int, timeouts: Mapping[str, str] = PATIENT, pause_s: float = 0.1) -> Iterator[Trial]:
+    """A trial on engines of its own, with release 1 out and the reader asking, `pause_s` after each answer."""
     folder.mkdir(parents=True)
     model = build_small_roberta(folder / "model")
     (folder / "no.env").touch()
@@ -36,7 +36,7 @@ def stage(folder: Path, *, seed: int, timeouts: Mapping[str, str] = PATIENT) -> 
         api = spawn("api", command, log=folder / "api.log", environment=environment, directory=ROOT)
         try:
             wait_until(lambda: up(address), api, timeout_s=API_WITHIN_S)
-            reader = Reader(sides[0].settings, str(address), CUSTOMERS)
+            reader = Reader(sides[0].settings, str(address), CUSTOMERS, pause_s=pause_s)
             trial = Trial(*sides, reader, seed=seed)
             trial.load()
             trial.undisturbed()
