@@ -225,9 +225,9 @@ class Stack:
         return event == Finished(status="SUCCESS")
 
     def first_answer(self) -> httpx.Response:
-        """Waits until the API has seen the release, which it looks for now and then."""
+        """Waits until the API has seen the release, which it looks for now and then, and every store was quick enough for an answer."""
         deadline = time.monotonic() + RELEASE_WITHIN_S
-        while not (said := self.asked(SHOWN_PATH)).is_success and time.monotonic() < deadline:
+        while not is_whole(said := self.asked(SHOWN_PATH)) and time.monotonic() < deadline:
             self.pause()
         return said
 
@@ -242,3 +242,8 @@ class Stack:
             answer=said.json() if said.is_success else None,
         )
         tell_ready(self.steps, ready, said, default_env_file=Path(DEFAULT_ENV_FILE).absolute(), as_json=self.wanted.as_json)
+
+
+def is_whole(said: httpx.Response) -> bool:
+    """Whether this is an answer for which no source was left out."""
+    return said.is_success and "X-Degraded" not in said.headers

@@ -259,14 +259,17 @@ def test_a_collection_of_another_dimension_is_refused(vectors: Vectors, milvus: 
         opened(milvus, dimension=64)
 
 
-def test_another_index_in_the_settings_is_built_over_the_same_rows(vectors: Vectors, milvus: Settings) -> None:
-    written = users(200)
-    vectors.upsert_users(USERS, written)
-    vectors.settle(USERS)
+def test_another_index_in_the_settings_is_built_over_the_same_rows(milvus: Settings) -> None:
+    """In a collection of its own: among the deleted rows of other tests HNSW misses a row now and then (1 of 200 among 1,500)."""
+    own, written = collection_name("user_vectors", model="test/model", dimension=DIMENSION, fingerprint="anew"), users(200)
+    vectors = opened(milvus, users=own)
+    vectors.upsert_users(own, written)
+    vectors.settle(own)
+    vectors.close()
     changed = replace(milvus, vector_index="HNSW", vector_index_params={"M": 16, "efConstruction": 100}, vector_search_params={"ef": 64})
-    again = opened(changed)
-    assert_same(again.get(USERS, written), written)
-    [found] = asked(changed, lambda r: r.similar_users(USERS, written["u_00007"], limit=3))
+    again = opened(changed, users=own)
+    assert_same(again.get(own, written), written)
+    [found] = asked(changed, lambda r: r.similar_users(own, written["u_00007"], limit=3))
     assert found[0].user_id == "u_00007"
     again.close()
 
