@@ -271,6 +271,7 @@ def test_another_index_in_the_settings_is_built_over_the_same_rows(milvus: Setti
     assert_same(again.get(own, written), written)
     [found] = asked(changed, lambda r: r.similar_users(own, written["u_00007"], limit=3))
     assert found[0].user_id == "u_00007"
+    again.drop(own)
     again.close()
 
 
