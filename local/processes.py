@@ -159,12 +159,12 @@ def port_is_free(port: int, *, host: str = "127.0.0.1") -> bool:
         return True
 
 
-def free_port() -> int:
+def free_port(among: range = PORTS) -> int:
     """A free loopback port, drawn at random so that two stacks starting at once hardly ever draw the same."""
-    for port in random.sample(PORTS, 200):
+    for port in random.sample(among, 200):
         if port_is_free(port):
             return port
-    raise CannotStart(f"no free port was found between {PORTS.start} and {PORTS.stop}")
+    raise CannotStart(f"no free port was found between {among.start} and {among.stop}")
 
 
 def log_tail(log: Path, *, lines: int = 10) -> str:

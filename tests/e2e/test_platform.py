@@ -35,12 +35,14 @@ STRANGER = "We do not know you yet"
 KNOWN_TEXT = "Do you run beginners' evenings on the bay? I have never stood on a board."
 """Of the sample, so that it has a vector and a run need not load the model."""
 HTTP = httpx.Client(timeout=30)
+ASKED_FOR = range(10_000, 20_000)
+"""Ports that nothing else draws from: they must stay free while no `up` is running, and while it starts its engines."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("platform")
-    return Place(folder / "state", folder / "inbox", free_port(), free_port())
+    return Place(folder / "state", folder / "inbox", free_port(ASKED_FOR), free_port(ASKED_FOR))
 
 
 @contextmanager
