@@ -81,6 +81,16 @@ class Computed(Struct, frozen=True, kw_only=True):
     erased: bool = False
 
 
+class Known(Struct, frozen=True, kw_only=True):
+    """What an answer is computed from; `missing` names the stores that said nothing of the customer."""
+
+    generation: Generation
+    customer: Customer
+    missing: tuple[str, ...] = ()
+    erased: bool = False
+    """Whether the customer is being forgotten."""
+
+
 class UserVectors(Protocol):
     """What is asked of Milvus."""
 
@@ -274,32 +284,33 @@ class Recommender:
     async def _compute(self, asked: Question, view: CacheView | None, *, within_s: float) -> Computed:
         try:
             async with asyncio.timeout(within_s), self._turns:
-                with self._meters.stage("release"):
-                    generation = await self._generations.current((view.release or 0) if view else None)
-                erased, customer, missing = await self._customer_unless_erased(asked.user_id, generation, view)
+                known = await self._known(asked.user_id, view)
         except TimeoutError:
             raise Overdue(f"no answer within {self._settings.answer_timeout_s} s") from None
+        customer, generation = known.customer, known.generation
         with self._meters.stage("ranking"):
             who = standing(customer.surroundings, now_ms=self._settings.now_ms, filters=asked.filters, policy=self._tuning.policy)
             ranking = recommend(customer, generation.lineup, limit=asked.limit, tuning=self._tuning, who=who)
-        missing = (*generation.missing, *missing)
-        return Computed(generation=generation, customer=customer, who=who, ranking=ranking, missing=missing, erased=erased)
+        missing = (*generation.missing, *known.missing)
+        return Computed(generation=generation, customer=customer, who=who, ranking=ranking, missing=missing, erased=known.erased)
 
-    async def _customer_unless_erased(
-        self, user_id: str, generation: Generation, view: CacheView | None
-    ) -> tuple[bool, Customer, tuple[str, ...]]:
-        """Whether the customer is being forgotten; what the stores say of them, else; and the names of those that said nothing."""
-        nobody = (True, Customer(user_id=user_id, known=False), ())
+    async def _known(self, user_id: str, view: CacheView | None) -> Known:
+        """What the stores say. All that is asked of MongoDB is asked at the same time: where it is silent, that is waited for once."""
+        nobody = Customer(user_id=user_id, known=False)
         if view is not None and view.erased:
-            return nobody
+            return Known(generation=await self._generation(view), customer=nobody, erased=True)
         if view is not None and view.epoch:
-            return (False, *await self._customer(user_id, generation, view))
-        found, erased = await asyncio.gather(self._customer(user_id, generation, view), self._is_erased(user_id))
+            return await self._customer(user_id, view)
+        known, erased = await asyncio.gather(self._customer(user_id, view), self._is_erased(user_id))
         if not erased:
-            return (False, *found)
+            return known
         if view is not None:
             await self._suppress(user_id)
-        return nobody
+        return Known(generation=known.generation, customer=nobody, erased=True)
+
+    async def _generation(self, view: CacheView | None) -> Generation:
+        with self._meters.stage("release"):
+            return await self._generations.current((view.release or 0) if view else None)
 
     async def _is_erased(self, user_id: str) -> bool:
         with self._meters.stage("erasing"):
@@ -312,11 +323,11 @@ class Recommender:
         except StoreError as exc:
             log.info("Redis was not told that a customer is being forgotten: %s", exc)
 
-    async def _customer(self, user_id: str, generation: Generation, view: CacheView | None) -> tuple[Customer, tuple[str, ...]]:
-        """What the stores say of a customer, with what was posted since; and the names of those that said nothing."""
-        (customer, missing), (posted, unread) = await asyncio.gather(self._surrounded(user_id, generation), self._posted(user_id, view))
-        around = replace(customer.surroundings, own=with_feedback(customer.surroundings.own, posted))
-        return replace(customer, surroundings=around), (*missing, *unread)
+    async def _customer(self, user_id: str, view: CacheView | None) -> Known:
+        """What the stores say of a customer, with what was posted since."""
+        known, (posted, unread) = await asyncio.gather(self._surrounded(user_id, view), self._posted(user_id, view))
+        around = replace(known.customer.surroundings, own=with_feedback(known.customer.surroundings.own, posted))
+        return replace(known, customer=replace(known.customer, surroundings=around), missing=(*known.missing, *unread))
 
     async def _posted(self, user_id: str, view: CacheView | None) -> tuple[list[Record], tuple[str, ...]]:
         """What was posted of a customer that no release reflects yet. Where MongoDB is silent, nothing, if Redis knows of nothing.
@@ -333,8 +344,9 @@ class Recommender:
             log.warning("what was posted of a customer is not known: %s", exc)
             return [], (exc.store,)
 
-    async def _surrounded(self, user_id: str, generation: Generation) -> tuple[Customer, tuple[str, ...]]:
-        """What Milvus and Neo4j say of a customer, and the names of those that said nothing. Without Neo4j there is nothing to say."""
+    async def _surrounded(self, user_id: str, view: CacheView | None) -> Known:
+        """What Milvus and Neo4j say of a customer. Without Neo4j there is nothing to say."""
+        generation = await self._generation(view)
         missing: tuple[str, ...] = ()
         vector, neighbours = None, list[Neighbour]()
         try:
@@ -345,7 +357,8 @@ class Recommender:
         with self._meters.stage("around"):
             around = await self._graph.around(user_id, [near.user_id for near in neighbours], limit=CAMPAIGNS_EACH)
         known = around.known or vector is not None
-        return Customer(user_id=user_id, known=known, vector=vector, neighbours=neighbours, surroundings=around), missing
+        customer = Customer(user_id=user_id, known=known, vector=vector, neighbours=neighbours, surroundings=around)
+        return Known(generation=generation, customer=customer, missing=missing)
 
     async def _neighbours(self, user_id: str, collection: str) -> tuple[Vector | None, list[Neighbour]]:
         """The customer's vector, where there is one, and the customers nearest to it, without the customer."""

@@ -271,6 +271,17 @@ async def test_without_mongodb_the_release_in_memory_goes_on_being_served(engine
     assert after.headers["X-Release"] == "2"
 
 
+async def test_mongodbs_silence_is_waited_for_once(engines: RunningEngines, seeded: Settings) -> None:
+    patient = msgspec.structs.replace(seeded, read_timeout_s=1.0, answer_timeout_s=1.8)
+    async with serving(patient) as api:
+        await asked(api)
+        engines.pause("mongodb")
+        with Redis.from_url(patient.redis_url) as redis:
+            redis.set("rec:release", 2)
+            answer = await asked(api, "/recommendations/u_002")
+    assert (answer.status_code, answer.headers["X-Degraded"]) == (200, "mongodb")
+
+
 @pytest.mark.parametrize("how", DOWN)
 async def test_without_mongodb_and_without_a_release_in_memory_the_problem_names_it(
     engines: RunningEngines, seeded: Settings, how: str
