@@ -6,8 +6,9 @@ RUN useradd --uid 10001 --create-home --home-dir /home/campaigns campaigns
 
 FROM base AS source
 WORKDIR /src
-RUN python -m venv /opt/venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN pip install --no-cache-dir -c constraints.txt uv && python -m venv /opt/venv
+ENV VIRTUAL_ENV=/opt/venv
 COPY stores stores
 COPY ranking ranking
 COPY platform_assets platform_assets
@@ -16,10 +17,10 @@ COPY cli cli
 COPY local local
 
 FROM source AS install-api
-RUN pip install --no-cache-dir -c constraints.txt ".[api]"
+RUN uv pip install --no-cache --compile-bytecode -c constraints.txt ".[api]"
 
 FROM source AS install-pipeline
-RUN pip install --no-cache-dir -c constraints.txt ".[pipeline]"
+RUN uv pip install --no-cache --compile-bytecode -c constraints.txt ".[pipeline]"
 
 FROM base AS api
 COPY --from=install-api /opt/venv /opt/venv

@@ -216,10 +216,10 @@ def test_the_api_image_holds_neither_torch_nor_dagster() -> None:
 
 
 def test_the_images_are_installed_the_way_make_installs() -> None:
-    asked_of_make = re.findall(r"pip install (.*)", (ROOT / "Makefile").read_text())
-    asked_of_docker = re.findall(r"pip install (.*)", DOCKERFILE)
-    assert asked_of_make
-    assert len(asked_of_docker) == 2
+    asked_of_make = re.findall(r"(?:uv )?pip install .*", (ROOT / "Makefile").read_text())
+    asked_of_docker = re.findall(r"(?:uv )?pip install .*", DOCKERFILE)
+    assert [asked.startswith("uv") for asked in asked_of_make] == [False, True]
+    assert [asked.startswith("uv") for asked in asked_of_docker] == [False, True, True]
     assert all("-c constraints.txt" in asked for asked in asked_of_make + asked_of_docker)
 
 
