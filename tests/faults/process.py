@@ -18,7 +18,7 @@ from msgspec import Struct
 
 SPAWNING = multiprocessing.get_context("spawn")
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["platform_assets.definitions", "sentence_transformers"])
+FORKING.set_forkserver_preload(["tests.faults.preloaded"])
 STARTS_WITHIN_S = 120.0
 ENDS_WITHIN_S = 600.0
 

@@ -17,7 +17,7 @@ from ranking.quality import Quality
 from stores.models import Judgement
 from stores.records import Campaign, CustomerTies, FileReport, Tally
 from stores.settings import Settings
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, load, opened, refresh
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, clean_instance, drop, failed_checks, load, opened, refresh
 
 TALLY = Tally(count=1, weight=1.0, last_at_ms=1)
 
@@ -139,6 +139,6 @@ def passes(check: dg.AssetChecksDefinition, settings: Settings) -> bool:
     job = dg.define_asset_job("by_itself", dg.AssetSelection.checks(key))
     definitions = dg.Definitions.merge(definitions_on(stores_at(settings)), dg.Definitions(jobs=[job]))
     by_itself = definitions.resolve_job_def("by_itself")
-    result = by_itself.execute_in_process(instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
+    result = by_itself.execute_in_process(instance=clean_instance(), raise_on_error=False)
     (found,) = result.get_asset_check_evaluations()
     return found.passed

@@ -27,7 +27,7 @@ from stores.metrics import EventRow
 from stores.records import Campaign, CustomerTies, Record, Tally, content_hash
 from stores.settings import Settings
 from stores.sql import open_engine
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, load, opened, refresh, verify
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, clean_instance, drop, failed_checks, load, opened, refresh, verify
 
 SECRET = "a word that only the customer said"
 TENT, RAIN = (str(RECORDS[n]["message"]) for n in (0, 2))
@@ -322,7 +322,7 @@ def test_verifying_writes_nothing(loaded: Settings) -> None:
 
 def run(settings: Settings, job: str, **options: object) -> dg.ExecuteInProcessResult:
     found = definitions_on(stores_at(settings)).resolve_job_def(job)
-    return found.execute_in_process(instance=dg.DagsterInstance.ephemeral(), raise_on_error=False, **options)
+    return found.execute_in_process(instance=clean_instance(), raise_on_error=False, **options)
 
 
 def test_the_verify_job_reports_a_difference_without_stopping_anything(loaded: Settings) -> None:
@@ -338,7 +338,7 @@ def test_the_verify_job_reports_a_difference_without_stopping_anything(loaded: S
 def test_materializing_everything_by_hand_leaves_the_long_look_out(loaded: Settings) -> None:
     everything = definitions_on(stores_at(loaded)).resolve_implicit_global_asset_job_def()
     keys = list(everything.asset_layer.executable_asset_keys)
-    result = everything.execute_in_process(instance=dg.DagsterInstance.ephemeral(), asset_selection=keys)
+    result = everything.execute_in_process(instance=clean_instance(), asset_selection=keys)
     names = {each.check_name for each in result.get_asset_check_evaluations()}
     assert VERIFICATION.name not in names
     assert len(names) > 5
