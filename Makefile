@@ -34,7 +34,7 @@ install: $(PLATFORM)
 
 # Lint and the tests at the same time: mypy uses one core, and the tests do not need both all the time.
 test: $(TOOLS)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint every-test
+	@$(MAKE) --no-print-directory --jobs 2 lint every-test
 
 # Three workers, each with engines of its own: tests wait for engines and processes about a third of the time, which a third
 # worker uses on two cores. A file's tests stay together. The cores are busy already: nothing needs threads of its own, which would
