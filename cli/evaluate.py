@@ -38,22 +38,19 @@ folder_argument = click.argument("folder", type=click.Path(exists=True, file_oka
 )
 @click.option("--since", type=click.DateTime(), help="Judge the cases from this moment on (UTC).")
 @click.option(
-    "--refit-days", type=click.FloatRange(min=0, min_open=True), default=14.0, show_default=True, help="Fit the served model anew after."
-)
-@click.option(
     "--most", "most_cases", type=click.IntRange(1), default=1000, show_default=True, help="Judge at most so many cases, drawn by lot."
 )
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), default=STATE, show_default=True, help="Where vectors are kept.")
 @click.option("--embeddings/--no-embeddings", default=True, show_default=True, help="Leave out what needs the embedding model.")
 @json_option
 def evaluate(
-    folder: Path, cases_file: Path | None, since: datetime | None, state: Path, *, embeddings: bool, as_json: bool, **limits: float
+    folder: Path, cases_file: Path | None, since: datetime | None, state: Path, *, embeddings: bool, as_json: bool, most_cases: int
 ) -> None:
     """Judge the ranking on the records and campaigns of a folder, against random, popularity, each single source and their fusion.
 
     The folder holds what `campaigns load` takes. It may hold cases.jsonl (user_id, at, candidates, truth); without cases, the
     records are cut by time: before each conversation and halfway through it, the last three tenths of them judged. Each case
-    sees only what is older, and models fitted on that. No running platform is asked or changed.
+    sees only what is older, and models fitted on that, anew whenever the platform would. No running platform is asked or changed.
 
     \b
     Examples:
@@ -73,8 +70,8 @@ def evaluate(
             Archive(records=records, campaigns=campaigns, vectors=vectors, conditions=conditions_of(settings), tuning=tuning_of(settings)),
             cases=cases,
             since_ms=epoch_ms(since) if since else None,
-            refit_days=limits["refit_days"],
-            most_cases=int(limits["most_cases"]),
+            refit_share=settings.ranking_refit_share,
+            most_cases=most_cases,
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         )
     if not found.cases:

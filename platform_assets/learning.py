@@ -9,6 +9,7 @@ from platform_assets.assets.embeddings import text_of
 from platform_assets.reconcile import version_of
 from platform_assets.resources import Stores
 from ranking.known import Conditions
+from ranking.refitting import Extent, outgrown
 from ranking.walk import Archive
 from stores.models import Fit, Judgement
 from stores.records import Record
@@ -64,14 +65,10 @@ def reason_to_look_again(stores: Stores, last: Fit | Judgement | None, *, by: st
         return "a rebuild was asked for"
     if last.made_by != by:
         return "the code or a setting that shapes it is another one"
-    records, outcomes = extent_of(stores)
-    for what, before, now in (("records", last.records, records), ("outcomes", last.outcomes, outcomes)):
-        if abs(now - before) > stores.settings.ranking_refit_share * before:
-            return f"{now} {what} now, {before} then"
-    return None
+    return outgrown(Extent(last.records, last.outcomes), extent_of(stores), share=stores.settings.ranking_refit_share)
 
 
-def extent_of(stores: Stores) -> tuple[int, int]:
-    """How many records there are, and with how many campaigns how many customers engaged, counted as pairs."""
+def extent_of(stores: Stores) -> Extent:
+    """How much past there is now."""
     counts = stores.metrics.counts()
-    return counts["events"], counts["engagement"]
+    return Extent(records=counts["events"], outcomes=counts["engagement"])

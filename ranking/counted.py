@@ -28,6 +28,8 @@ class Counted:
         self.figures: dict[str, CampaignFigures] = {}
         self.days: dict[tuple[str, str], CampaignDay] = {}
         self.newest_ms = 0
+        self.outcomes = 0
+        """Pairs of a customer and a campaign that they engaged with."""
 
     def count(self, record: Record) -> None:
         self.newest_ms = max(self.newest_ms, record.timestamp_ms)
@@ -42,6 +44,7 @@ class Counted:
             self._add(key, record, impressions=1)
         elif engages(record, self._weights):
             weight = weight_of(record.event, record.intent, weights=self._weights)
+            self.outcomes += record.user_id not in self._engaged[key]
             self._engaged[key].add(record.user_id)
             self._stale.add(key)
             self._add(key, record, weight=weight, **{f"{record.event}s": 1})

@@ -16,6 +16,7 @@ from ranking.counted import Counted
 from ranking.engagement import most_used, phrases_said, profile_of
 from ranking.known import Conditions, Known, Vector, own_ties
 from ranking.recommend import Customer
+from ranking.refitting import Extent
 from ranking.words import campaign_text, terms_of_campaign
 from stores.evidence import (
     CAMPAIGNS_EACH,
@@ -115,6 +116,10 @@ class Past:
     def mailed(self, group: str) -> set[str]:
         """The customers who were sent the campaigns of a group so far."""
         return self._counted.mailed.get(group, set())
+
+    def extent(self) -> Extent:
+        """How much past there is so far."""
+        return Extent(records=self._next, outcomes=self._counted.outcomes)
 
     def engagements(self, user_id: str) -> int:
         """How many engagements are known of a customer: 0 for one never heard of."""

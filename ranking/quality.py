@@ -15,13 +15,15 @@ from ranking.measures import ndcg, recall, reciprocal_rank
 from ranking.model import RRF, RankingModel
 from ranking.placing import SOURCES, methods, order_of
 from ranking.recommend import Tuning
+from ranking.refitting import Extent, outgrown
 from ranking.walk import Archive, Scene, scenes
-from stores.records import DAY_MS, iso
+from stores.records import iso
 
 SERVED = "served"
 FIRST = 10
 LIGHT = 5
 JUDGED_SHARE = 0.3
+REFIT_SHARE = 0.05
 NO_PROGRESS: Callable[[int, int], None] = lambda done, of: None  # noqa: E731
 
 
@@ -64,7 +66,7 @@ def judge(
     *,
     cases: Sequence[Case] | None = None,
     since_ms: int | None = None,
-    refit_days: float = 14.0,
+    refit_share: float = REFIT_SHARE,
     fitted: bool = True,
     most_cases: int = 1000,
     progress: Callable[[int, int], None] = NO_PROGRESS,
@@ -72,14 +74,14 @@ def judge(
     """Judges every method on `cases`, or on a time split of the records' own, from `since_ms` on.
 
     Without `since_ms` the given cases are all judged, of the records' own the last three tenths. The served model is fitted anew
-    every `refit_days`, on what had ended before; where it is not `fitted`, reciprocal rank fusion is served. Of more than
-    `most_cases` cases that many are judged, drawn by lot.
+    when the platform would: when records or outcomes have become more by `refit_share`, on what had ended before; where it is not
+    `fitted`, reciprocal rank fusion is served. Of more than `most_cases` cases that many are judged, drawn by lot.
     """
     own = cases_of(archive.records, archive.campaigns)
     to_judge = sampled(chosen(own if cases is None else cases, given=cases is not None, since_ms=since_ms), most_cases)
     last_ms = max((case.at_ms for case in to_judge), default=0)
     to_fit_on = sampled([case for case in own if case.at_ms < last_ms], MOST_CASES) if fitted else []
-    trial = Trial(archive.tuning, refit_days=refit_days, fitted=fitted)
+    trial = Trial(archive.tuning, refit_share=refit_share, fitted=fitted)
     ids = {case.case_id for case in to_judge}
     everything = to_judge + [case for case in to_fit_on if case.case_id not in ids]
     fits = {case.case_id for case in to_fit_on}
@@ -111,13 +113,13 @@ def sampled(cases: list[Case], most: int) -> list[Case]:
 class Trial:
     """Judges scenes in order of time, serving in each what was fitted on the examples that had ended before."""
 
-    def __init__(self, tuning: Tuning, *, refit_days: float, fitted: bool) -> None:
+    def __init__(self, tuning: Tuning, *, refit_share: float, fitted: bool) -> None:
         self._tuning = tuning
         self._fitted = fitted
-        self._refit_ms = int(refit_days * DAY_MS)
+        self._refit_share = refit_share
         self._methods = methods(tuning)
         self._model = RRF
-        self._fitted_ms: int | None = None
+        self._fitted_on: Extent | None = None
         self._models: dict[str, str] = {}
         self.examples: list[Example] = []
         self._cases: list[tuple[str, str, str]] = []
@@ -139,8 +141,8 @@ class Trial:
 
     def _model_at(self, scene: Scene) -> RankingModel:
         at_ms, usual = scene.case.at_ms, scene.lineup.model.usual
-        if self._fitted_ms is None or at_ms >= self._fitted_ms + self._refit_ms:
-            self._model, self._fitted_ms = fit(self.examples, before_ms=at_ms, usual=usual) if self._fitted else RRF, at_ms
+        if self._fitted_on is None or outgrown(self._fitted_on, scene.extent, share=self._refit_share):
+            self._model, self._fitted_on = fit(self.examples, before_ms=at_ms, usual=usual) if self._fitted else RRF, scene.extent
             self._models[iso(at_ms)] = self._model.why
         return self._model
 

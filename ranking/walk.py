@@ -15,6 +15,7 @@ from ranking.known import Conditions
 from ranking.model import RRF
 from ranking.past import Past
 from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
+from ranking.refitting import Extent
 from stores.records import Campaign, Record
 
 DEPTH = 500
@@ -39,7 +40,8 @@ class Scene(Struct, frozen=True, kw_only=True):
     """One case with all that was known then. `candidates` may be offered to the customer, or were given with the case, whether the
     rules allow them or not; `truth` is among them.
 
-    `rankings` are the sources', of the first 500 at least; `engagements` counts those known of the customer. `lot` is all candidates in
+    `rankings` are the sources', of the first 500 at least; `engagements` counts those known of the customer; `extent` is how much
+    past there was. `lot` is all candidates in
     an order that says nothing and is the same every time.
     """
 
@@ -50,6 +52,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     truth: frozenset[str]
     rankings: Mapping[str, Sequence[Ranked]]
     engagements: int
+    extent: Extent
     lot: tuple[str, ...]
 
 
@@ -91,6 +94,7 @@ def scene_of(case: Case, past: Past, now: Lineup, tuning: Tuning) -> Scene:
         truth=case.truth & candidates,
         rankings=rankings(customer, now, offered, limit=DEPTH, now_ms=case.at_ms),
         engagements=past.engagements(case.user_id),
+        extent=past.extent(),
         lot=tuple(sorted(candidates, key=lambda key: (drawn(case, key), key))),
     )
 

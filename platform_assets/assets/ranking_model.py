@@ -71,9 +71,9 @@ def the_model_in_use_is_kept_and_sound(stores: dg.ResourceParam[Stores]) -> dg.A
 def fitted(stores: Stores, by: str) -> RankingModel:
     """Fits on the past as it is now, and keeps what came of it."""
     model = fit_model(gathered(stores), most_cases=stores.settings.ranking_cases)
-    records, outcomes = extent_of(stores)
+    extent = extent_of(stores)
     stores.documents.models.put(model.version, msgspec.json.encode(model).decode())
-    stores.documents.models.set_fit(Fit(model=model.version, made_by=by, records=records, outcomes=outcomes))
+    stores.documents.models.set_fit(Fit(model=model.version, made_by=by, records=extent.records, outcomes=extent.outcomes))
     return model
 
 

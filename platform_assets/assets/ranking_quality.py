@@ -19,7 +19,7 @@ from stores.models import Judgement
 
 CODE_VERSION = "1"
 FILE = "ranking_quality.json"
-ONE_FIT_DAYS = 1e6  # the model is fitted once, before everything that is judged
+ONE_FIT = math.inf  # the model is fitted once, before everything that is judged
 SHOWN = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "mrr", "coverage@10", "diversity@10")
 
 
@@ -108,12 +108,12 @@ def fallen(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
 
 def judgement(stores: Stores, model: str, by: str) -> Judgement:
     """Judges the ranking on the past as it is now, and keeps what came of it."""
-    found = judge(gathered(stores), refit_days=ONE_FIT_DAYS, fitted=model != RRF.version, most_cases=stores.settings.ranking_cases)
+    found = judge(gathered(stores), refit_share=ONE_FIT, fitted=model != RRF.version, most_cases=stores.settings.ranking_cases)
     mean, low, high = found.ndcg10
     quality = {"ndcg@10": mean, "low": low, "high": high, "cases": float(found.cases)} if found.cases else {}
-    records, outcomes = extent_of(stores)
+    extent = extent_of(stores)
     report = msgspec.json.encode(found).decode() if found.cases else ""
-    made = Judgement(model=model, made_by=by, records=records, outcomes=outcomes, report=report, quality=quality)
+    made = Judgement(model=model, made_by=by, records=extent.records, outcomes=extent.outcomes, report=report, quality=quality)
     stores.documents.models.set_judgement(made)
     return made
 

@@ -12,6 +12,7 @@ import pytest
 
 from local.engines import RunningEngines
 from platform_assets.assets.embeddings import text_of
+from platform_assets.learning import extent_of
 from ranking.known import Conditions
 from ranking.past import Past
 from ranking.recommend import Customer, Tuning
@@ -203,6 +204,7 @@ async def test_evidence_made_in_memory_is_what_the_apis_readers_find_in_the_stor
     assert (await asyncio.to_thread(refresh, settings)).success
     past = past_of(settings)
     past.advance(NOW_MS)
+    assert past.extent() == extent_of(opened(settings))
     async with generations_on(settings) as generations:
         held = await generations.current(None)
     for user_id in [*CUSTOMERS, "nobody"]:

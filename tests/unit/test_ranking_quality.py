@@ -1,4 +1,5 @@
-from math import log2
+from itertools import pairwise
+from math import inf, log2
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg, recall, reciprocal_rank
 from ranking.quality import judge, sampled
 from ranking.walk import scenes
-from stores.records import DAY_MS
+from stores.records import DAY_MS, iso
 from tests.unit.test_ranking_model import shop
 
 KEYS = ["a", "b", "c", "d", "e", "f"]
@@ -65,6 +66,18 @@ def test_a_judgement_covers_every_method_and_says_what_was_served() -> None:
     assert mean == pytest.approx(found.methods["served"]["ndcg@10"] - found.methods["random"]["ndcg@10"], abs=1e-5)
     assert all(why.startswith(("fitted by", "reciprocal rank fusion")) for why in found.models.values())
     assert sum(found.segments[name].cases for name in ("new", "light", "heavy") if name in found.segments) == found.cases
+
+
+def test_the_judged_model_is_fitted_anew_when_the_past_has_grown_by_the_share() -> None:
+    archive = shop(130)
+    once, seldom, often = (judge(archive, refit_share=share) for share in (inf, 0.2, 0.05))
+    assert len(once.models) == 1
+    assert len(once.models) < len(seldom.models) < len(often.models) < often.cases
+    judged = sorted(case.at_ms for case in cases_of(archive.records, archive.campaigns))[-often.cases :]
+    known = {iso(at_ms): sum(record.timestamp_ms < at_ms for record in archive.records) for at_ms in judged}
+    fitted_at = sorted(often.models)
+    assert all(known[later] > 1.05 * known[earlier] for earlier, later in pairwise(fitted_at))
+    assert known[iso(judged[-1])] <= 1.05 * known[fitted_at[-1]]
 
 
 def test_given_candidates_are_ranked_though_the_rules_would_not_offer_them() -> None:
