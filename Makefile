@@ -9,7 +9,7 @@ EXTRAS := api,pipeline,local
 TEST_EXTRAS := api,telemetry,pipeline,local,test
 PIP = PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 UV = VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet -c constraints.txt
-# uv needs a tenth of pip's time, but knows none of pip's settings: where packages come only through those, pip installs them.
+# uv is faster than pip by far, but knows none of its settings: where packages come only through those, pip installs them.
 # torch always comes by pip, whose settings may lead to a build without CUDA, a tenth of the size.
 install = $(PIP) uv torch && { $(UV) -e '.[$(1)]' || { echo "uv could not install it; trying pip" >&2; $(PIP) -e '.[$(1)]'; }; }
 # On all cores, without what nothing here imports. Some packages carry templates that end in .py and are not Python, hence the `true`.

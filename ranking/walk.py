@@ -41,8 +41,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     rules allow them or not; `truth` is among them.
 
     `rankings` are the sources', of the first 500 at least; `engagements` counts those known of the customer; `extent` is how much
-    past there was. `lot` is all candidates in
-    an order that says nothing and is the same every time.
+    past there was. `lot` is all candidates in an order that says nothing and is the same every time.
     """
 
     case: Case

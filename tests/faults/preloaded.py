@@ -8,8 +8,8 @@ import transformers.models.bert.modeling_bert  # noqa: F401
 
 from platform_assets.definitions import defs
 
-with dg.DagsterInstance.ephemeral():
-    defs.resolve_job_def("refresh")
+dg.DagsterInstance.ephemeral().dispose()
+defs.resolve_job_def("refresh")
 
 gc.collect()
 gc.freeze()  # nothing of this is ever garbage, and looking for it takes half a second in each process

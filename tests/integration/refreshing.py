@@ -1,8 +1,8 @@
 """The refresh job, run in this process on the test's stores, and the records that tests put into its inbox."""
 
-import functools
 import gzip
 import itertools
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -76,7 +76,7 @@ def drop(settings: Settings, *entries: object, name: str | None = None) -> Path:
     return unfinished.rename(path)
 
 
-@functools.cache
+@cache
 def _an_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.ephemeral()
 

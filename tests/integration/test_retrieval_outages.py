@@ -54,8 +54,8 @@ def ids(answer: httpx.Response) -> list[str]:
     return [each["campaign_id"] for each in answer.json()["recommendations"]]
 
 
-async def back_in_service(api: httpx.AsyncClient, path: str = "/recommendations/u_001") -> httpx.Response:
-    """The first full answer after a store came back, or the last one within five seconds: it must come by itself."""
+async def in_service(api: httpx.AsyncClient, path: str = "/recommendations/u_001") -> httpx.Response:
+    """The first whole answer, or the last one within five seconds: it must come by itself, at the start and when a store is back."""
     until = time.monotonic() + 5
     while True:
         answer = await api.get(path)
@@ -68,11 +68,11 @@ async def back_in_service(api: httpx.AsyncClient, path: str = "/recommendations/
 @pytest.mark.parametrize("how", DOWN)
 async def test_without_redis_answers_are_computed(engines: RunningEngines, seeded: Settings, how: str) -> None:
     async with serving(seeded) as api:
-        whole = await asked(api)
+        whole = await in_service(api)
         getattr(engines, how)("redis")
         answers = [await asked(api), await asked(api)]
         engines.restore()
-        after = await back_in_service(api, "/recommendations/u_002")
+        after = await in_service(api, "/recommendations/u_002")
     assert whole.headers["X-Cache"] == "miss"
     for answer in answers:
         assert (answer.status_code, answer.headers["X-Cache"], answer.headers["X-Release"]) == (200, "bypass", "1")
@@ -82,7 +82,7 @@ async def test_without_redis_answers_are_computed(engines: RunningEngines, seede
 
 async def test_without_redis_a_new_release_is_found_in_mongodb(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
-        await asked(api)
+        await in_service(api)
         engines.kill("redis")
         await asked(api)
         release(seeded, 2, publish=False)
@@ -94,7 +94,7 @@ async def test_without_redis_a_new_release_is_found_in_mongodb(engines: RunningE
 async def test_what_redis_lost_is_given_back_to_it(seeded: Settings) -> None:
     with Redis.from_url(seeded.redis_url) as redis:
         async with serving(seeded) as api:
-            await asked(api)
+            await in_service(api)
             redis.flushdb()
             answers = [await asked(api), await asked(api)]
         assert redis.get("rec:release") == b"1"
@@ -105,7 +105,7 @@ async def test_a_redis_that_came_back_older_is_not_believed(seeded: Settings) ->
     release(seeded, 2)
     with Redis.from_url(seeded.redis_url) as redis:
         async with serving(seeded) as api:
-            await asked(api)
+            await in_service(api)
             redis.set("rec:release", 1)
             answer = await asked(api)
         assert redis.get("rec:release") == b"2"
@@ -115,10 +115,11 @@ async def test_a_redis_that_came_back_older_is_not_believed(seeded: Settings) ->
 @pytest.mark.parametrize("how", DOWN)
 async def test_without_milvus_the_other_sources_answer_and_the_headers_say_so(engines: RunningEngines, seeded: Settings, how: str) -> None:
     async with serving(seeded) as api:
+        await in_service(api, "/recommendations/u_002")
         getattr(engines, how)("milvus")
         answers = [await asked(api), await asked(api)]
         engines.restore()
-        after = await back_in_service(api)
+        after = await in_service(api)
     for answer in answers:
         assert (answer.status_code, answer.headers["X-Degraded"], answer.headers["X-Cache"]) == (200, "milvus", "miss")
         assert sorted(ids(answer)) == ["c_101", "c_102", "c_103"]
@@ -129,10 +130,11 @@ async def test_without_milvus_the_other_sources_answer_and_the_headers_say_so(en
 @pytest.mark.parametrize("how", DOWN)
 async def test_without_neo4j_nothing_new_is_said(engines: RunningEngines, seeded: Settings, how: str) -> None:
     async with serving(seeded) as api:
+        await in_service(api, "/recommendations/u_002")
         getattr(engines, how)("neo4j")
         known, unknown = await asked(api), await asked(api, "/recommendations/nobody")
         engines.restore()
-        after = await back_in_service(api)
+        after = await in_service(api)
     for answer in (known, unknown):
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
         assert (answer.json()["store"], "neo4j" in answer.json()["detail"]) == ("neo4j", True)
@@ -142,7 +144,7 @@ async def test_without_neo4j_nothing_new_is_said(engines: RunningEngines, seeded
 
 async def test_without_neo4j_an_older_answer_is_given_without_what_has_ended(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
-        whole, unasked = await asked(api, "/recommendations/u_002"), "/recommendations/u_003"
+        whole, unasked = await in_service(api, "/recommendations/u_002"), "/recommendations/u_003"
         ended = [msgspec.structs.replace(each, ends_at_ms=NOW_MS) if each.campaign_id == "c_101" else each for each in CAMPAIGNS]
         seed(seeded, records(), campaigns=ended)
         release(seeded, 2)
@@ -157,7 +159,7 @@ async def test_without_neo4j_an_older_answer_is_given_without_what_has_ended(eng
 
 async def test_an_answer_from_before_the_customer_was_heard_of_again_is_not_given(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
-        await asked(api)
+        await in_service(api)
         cache = Cache(seeded)
         cache.bump_user("u_001")
         cache.close()
@@ -169,12 +171,12 @@ async def test_an_answer_from_before_the_customer_was_heard_of_again_is_not_give
 @pytest.mark.parametrize("how", DOWN)
 async def test_without_mongodb_cached_answers_go_on_and_computed_ones_say_so(engines: RunningEngines, seeded: Settings, how: str) -> None:
     async with serving(seeded) as api:
-        whole = await asked(api)
-        other = await asked(api, "/recommendations/u_002?limit=9")
+        whole = await in_service(api)
+        other = await in_service(api, "/recommendations/u_002?limit=9")
         getattr(engines, how)("mongodb")
         cached, computed = await asked(api), await asked(api, "/recommendations/u_002")
         engines.restore()
-        after = await back_in_service(api, "/recommendations/u_002?limit=8")
+        after = await in_service(api, "/recommendations/u_002?limit=8")
     assert (cached.headers["X-Cache"], ids(cached)) == ("hit", ids(whole))
     assert (computed.status_code, computed.headers["X-Cache"], computed.headers["X-Degraded"]) == (200, "miss", "mongodb")
     assert computed.json() == other.json()
@@ -188,14 +190,14 @@ def event(user_id: str, kind: str, campaign_id: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("how", DOWN)
 async def test_without_mongodb_nobody_is_answered_past_what_they_said_last(engines: RunningEngines, seeded: Settings, how: str) -> None:
     async with serving(seeded) as api:
-        before = await asked(api)
+        before = await in_service(api)
         await api.post("/events", json=event("u_001", "dismissal", "c_101"))
         await asked(api, "/recommendations/u_001?limit=5")
         getattr(engines, how)("mongodb")
         kept, unknown = await asked(api, "/recommendations/u_001?limit=5"), await asked(api)
         refused = await api.post("/events", json=event("u_002", "dismissal", "c_101"))
         engines.restore()
-        after = await back_in_service(api)
+        after = await in_service(api)
     assert "c_101" in ids(before)
     assert (kept.headers["X-Cache"], ids(kept).count("c_101")) == ("hit", 0)
     assert (unknown.status_code, unknown.json()["store"], int(unknown.headers["Retry-After"]) > 0) == (503, "mongodb", True)
@@ -208,12 +210,12 @@ async def test_an_event_that_redis_could_not_be_told_of_is_honoured_before_and_a
     engines: RunningEngines, seeded: Settings, how: str
 ) -> None:
     async with serving(seeded) as api:
-        before = [await asked(api) for _ in range(2)]
+        before = [await in_service(api) for _ in range(2)]
         getattr(engines, how)("redis")
         said = await api.post("/events", json=event("u_001", "dismissal", "c_101"))
         meanwhile = await asked(api)
         engines.restore()
-        after = [await back_in_service(api) for _ in range(2)]
+        after = [await in_service(api) for _ in range(2)]
     assert (before[1].headers["X-Cache"], ids(before[1]).count("c_101")) == ("hit", 1)
     assert (said.status_code, said.headers["X-Degraded"]) == (202, "redis")
     assert (meanwhile.headers["X-Cache"], [ids(answer).count("c_101") for answer in (meanwhile, *after)]) == ("bypass", [0, 0, 0])
@@ -221,8 +223,8 @@ async def test_an_event_that_redis_could_not_be_told_of_is_honoured_before_and_a
 
 async def test_a_redis_that_was_only_slow_is_believed_without_mongodb(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
-        before = [await asked(api) for _ in range(2)]
-        other = [await asked(api, "/recommendations/u_002?limit=5") for _ in range(2)]
+        before = [await in_service(api) for _ in range(2)]
+        other = [await in_service(api, "/recommendations/u_002?limit=5") for _ in range(2)]
         engines.pause("redis")
         meanwhile = await asked(api)
         said = await api.post("/events", json=event("u_002", "dismissal", "c_101"))
@@ -238,7 +240,7 @@ async def test_a_redis_that_was_only_slow_is_believed_without_mongodb(engines: R
 
 async def test_a_redis_that_was_started_again_is_not_believed_without_mongodb(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
-        await asked(api)
+        await in_service(api)
         engines.pause("mongodb")
         engines.kill("redis")
         await asked(api)
@@ -257,14 +259,14 @@ async def hit(api: httpx.AsyncClient) -> httpx.Response:
 
 async def test_without_mongodb_the_release_in_memory_goes_on_being_served(engines: RunningEngines, seeded: Settings) -> None:
     async with serving(seeded) as api:
-        await asked(api)
+        await in_service(api)
         engines.kill("mongodb")
         with Redis.from_url(seeded.redis_url) as redis:
             redis.set("rec:release", 2)
             answers = [await asked(api, "/recommendations/u_002"), await asked(api, "/recommendations/u_002")]
             engines.restore()
             release(seeded, 2)
-        after = await back_in_service(api, "/recommendations/u_002")
+        after = await in_service(api, "/recommendations/u_002")
     for answer in answers:
         assert (answer.status_code, answer.headers["X-Release"], answer.headers["X-Degraded"]) == (200, "1", "mongodb")
         assert answer.headers["X-Cache"] == "miss"
@@ -274,7 +276,7 @@ async def test_without_mongodb_the_release_in_memory_goes_on_being_served(engine
 async def test_mongodbs_silence_is_waited_for_once(engines: RunningEngines, seeded: Settings) -> None:
     patient = msgspec.structs.replace(seeded, read_timeout_s=1.0, answer_timeout_s=1.8)
     async with serving(patient) as api:
-        await asked(api)
+        await in_service(api)
         engines.pause("mongodb")
         with Redis.from_url(patient.redis_url) as redis:
             redis.set("rec:release", 2)
@@ -290,7 +292,7 @@ async def test_without_mongodb_and_without_a_release_in_memory_the_problem_names
     async with serving(seeded) as api:
         answer = await asked(api)
         engines.restore()
-        after = await back_in_service(api)
+        after = await in_service(api)
     assert (answer.status_code, answer.json()["store"]) == (503, "mongodb")
     assert after.status_code == 200
 
@@ -305,7 +307,7 @@ async def test_without_sql_the_problem_names_it(seeded: Settings) -> None:
 
 async def test_without_sql_the_release_in_memory_goes_on_being_served(seeded: Settings) -> None:
     async with serving(seeded) as api:
-        await asked(api)
+        await in_service(api)
         engine = open_engine(seeded)
         with engine.begin() as connection:
             connection.execute(text("DROP TABLE campaigns"))
@@ -335,7 +337,7 @@ async def test_the_app_starts_and_tells_how_it_is_while_every_store_hangs(engine
     async with serving(seeded) as api:
         live, ready, answer = await asked(api, "/health/live"), await asked(api, "/health/ready"), await asked(api)
         engines.restore()
-        after = await back_in_service(api)
+        after = await in_service(api)
     assert (live.status_code, ready.status_code, ready.json()["release"]) == (200, 503, None)
     assert (answer.status_code, answer.json()["store"]) == (503, "mongodb")
     assert after.status_code == 200
@@ -344,7 +346,7 @@ async def test_the_app_starts_and_tells_how_it_is_while_every_store_hangs(engine
 async def test_beyond_its_bound_the_api_refuses_at_once_and_gives_what_it_holds(engines: RunningEngines, seeded: Settings) -> None:
     small = msgspec.structs.replace(seeded, max_concurrent_answers=2, max_waiting_answers=2)
     async with serving(small) as api:
-        whole = await asked(api, "/recommendations/u_001")
+        whole = await in_service(api, "/recommendations/u_001")
         release(small, 2)
         await asked(api, "/recommendations/u_002")
         engines.pause("neo4j")
