@@ -21,9 +21,10 @@ from stores.vectors import STATE, Vectors
 
 
 def pytest_collection_finish() -> None:
-    """What collecting has imported stays to the end; the garbage collector need not look through it again and again."""
+    """What collecting has imported stays to the end; the garbage collector need not look through it again and again, nor so often."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
