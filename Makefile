@@ -11,7 +11,7 @@ PIP = PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-
 UV = VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet -c constraints.txt
 # uv is faster than pip by far, but knows none of its settings: where packages come only through those, pip installs them.
 # torch always comes by pip, whose settings may lead to a build without CUDA, a tenth of the size.
-install = $(PIP) uv torch && { $(UV) -e '.[$(1)]' || { echo "uv could not install it; trying pip" >&2; $(PIP) -e '.[$(1)]'; }; }
+install = $(PIP) --no-deps uv torch && { $(UV) -e '.[$(1)]' || { echo "uv could not install it; trying pip" >&2; $(PIP) -e '.[$(1)]'; }; }
 # On all cores, without what nothing here imports. Some packages carry templates that end in .py and are not Python, hence the `true`.
 COMPILE = $(VENV)/bin/python -m compileall -qq --workers 0 \
 	-x '/(tests?|testing|faker|mypyc?|pip|setuptools)/|/transformers/models/|/torch/_inductor/' $(VENV)/lib || true
