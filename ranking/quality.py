@@ -23,7 +23,6 @@ SERVED = "served"
 FIRST = 10
 LIGHT = 5
 JUDGED_SHARE = 0.3
-REFIT_SHARE = 0.05
 NO_PROGRESS: Callable[[int, int], None] = lambda done, of: None  # noqa: E731
 
 
@@ -66,7 +65,7 @@ def judge(
     *,
     cases: Sequence[Case] | None = None,
     since_ms: int | None = None,
-    refit_share: float = REFIT_SHARE,
+    refit_share: float,
     fitted: bool = True,
     most_cases: int = 1000,
     progress: Callable[[int, int], None] = NO_PROGRESS,

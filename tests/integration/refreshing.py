@@ -92,15 +92,15 @@ FEW_WORDS = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 """The configuration of a run that prints its failures and not its hundred events, which nobody reads and which take time, too."""
 
 
+def run(settings: Settings, job: str, **options: object) -> dg.ExecuteInProcessResult:
+    """Runs a job to its end, whether or not it succeeds; `options` are Dagster's."""
+    found = definitions_on(stores_at(settings)).resolve_job_def(job)
+    return found.execute_in_process(instance=clean_instance(), raise_on_error=False, run_config=FEW_WORDS, **options)
+
+
 def refresh(settings: Settings, *, selection: list[str] | None = None) -> dg.ExecuteInProcessResult:
     """Runs the refresh job to its end, whether or not it succeeds."""
-    job = definitions_on(stores_at(settings)).resolve_job_def("refresh")
-    return job.execute_in_process(
-        instance=clean_instance(),
-        raise_on_error=False,
-        run_config=FEW_WORDS,
-        asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
-    )
+    return run(settings, "refresh", asset_selection=[dg.AssetKey(name) for name in selection] if selection else None)
 
 
 def load(settings: Settings, *entries: object) -> None:
@@ -118,10 +118,7 @@ def load(settings: Settings, *entries: object) -> None:
 
 def rebuild(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:
     """Runs the rebuild job to its end, whether or not it succeeds: of these assets, or of all."""
-    job = definitions_on(stores_at(settings)).resolve_job_def("rebuild")
-    return job.execute_in_process(
-        instance=clean_instance(), raise_on_error=False, run_config=FEW_WORDS, tags={TAG: ",".join(assets)} if assets else None
-    )
+    return run(settings, "rebuild", tags={TAG: ",".join(assets)} if assets else None)
 
 
 def verify(settings: Settings) -> Verification:

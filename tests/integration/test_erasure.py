@@ -32,7 +32,7 @@ from stores.settings import Settings
 from stores.suppression import mark_of
 from tests.conftest import wipe
 from tests.faults.contents import contents_of, differences
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, clean_instance, drop, failed_checks, load, opened, refresh, said
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, drop, failed_checks, load, opened, refresh, run, said
 from tests.seeding import records, release, seed, serving
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -71,9 +71,8 @@ def ask(settings: Settings, user_id: str = "u_1") -> Erasure:
     return asked
 
 
-def forget(settings: Settings, **options: object) -> dg.ExecuteInProcessResult:
-    job = definitions_on(stores_at(settings)).resolve_job_def("forget")
-    return job.execute_in_process(instance=clean_instance(), raise_on_error=False, **options)
+def forget(settings: Settings) -> dg.ExecuteInProcessResult:
+    return run(settings, "forget")
 
 
 def held(settings: Settings, user_id: str = "u_1") -> dict[str, int]:

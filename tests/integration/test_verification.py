@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import dagster as dg
 import msgspec
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ from stores.metrics import EventRow
 from stores.records import Campaign, CustomerTies, Record, Tally, content_hash
 from stores.settings import Settings
 from stores.sql import open_engine
-from tests.integration.refreshing import CAMPAIGNS, RECORDS, clean_instance, drop, failed_checks, load, opened, refresh, verify
+from tests.integration.refreshing import CAMPAIGNS, RECORDS, clean_instance, drop, failed_checks, load, opened, refresh, run, verify
 
 SECRET = "a word that only the customer said"
 TENT, RAIN = (str(RECORDS[n]["message"]) for n in (0, 2))
@@ -318,11 +317,6 @@ def test_verifying_writes_nothing(loaded: Settings) -> None:
     assert ("milvus", "missing") in {(each.store, each.kind) for each in found.differences}
     assert opened(loaded).vectors_as_found.collections() == before
     assert verify(loaded).consistent
-
-
-def run(settings: Settings, job: str, **options: object) -> dg.ExecuteInProcessResult:
-    found = definitions_on(stores_at(settings)).resolve_job_def(job)
-    return found.execute_in_process(instance=clean_instance(), raise_on_error=False, **options)
 
 
 def test_the_verify_job_reports_a_difference_without_stopping_anything(loaded: Settings) -> None:

@@ -52,7 +52,7 @@ def test_of_too_many_cases_the_same_ones_are_drawn_whatever_their_order() -> Non
 
 
 def test_a_judgement_covers_every_method_and_says_what_was_served() -> None:
-    found = judge(shop(130))
+    found = judge(shop(130), refit_share=0.05)
     assert found.cases == 39
     assert set(found.methods) == {
         "served", "random", "popularity", "recent_popularity", "rrf",
