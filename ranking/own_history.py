@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import log1p, sqrt
 
+from msgspec import Struct
+
 from ranking.conversations import NOT_TALKING, Talk
-from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnTalk, OwnWords, expressed_shares, strongest
+from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnIntent, OwnTalk, OwnWords, expressed_shares, strongest
 from ranking.words import Spoken, WordIndex, spoken
 from stores.evidence import IntentTie, OwnTie, Surroundings
 from stores.records import Campaign
@@ -33,6 +35,15 @@ NOTHING_USUAL: Mapping[str, float] = {}
 TRAITS = 3
 """The campaign itself, its category, its group."""
 
+
+class Intended(Struct, frozen=True, gc=False):
+    """An intent that the customer expressed `count` times, which is `share` of all that they expressed."""
+
+    intent: str
+    count: int
+    share: float
+
+
 Found = dict[str, list[tuple[float, Evidence]]]
 """By campaign, what speaks for it and how much."""
 
@@ -46,7 +57,7 @@ def own_history(
     usual: Mapping[str, float] = NOTHING_USUAL,
     talk: Talk = NOT_TALKING,
 ) -> list[Candidate]:
-    """The customer's affinities to each campaign, added up: traits (at most 1 in all), channels (at most 1) and words (below 1).
+    """The customer's affinities to each campaign, added up: traits (at most 1 in all), channels (at most 1) and what they say (below 1).
 
     `sharing` says which of the `offered` campaigns have a trait, `index` which have a word. `campaigns` are all those
     that the customer may ever have met, `usual` how much of all that is said a phrase makes up. `talk` says where the words of the
@@ -54,27 +65,38 @@ def own_history(
     """
     parts: Found = defaultdict(list)
     signals: dict[str, dict[str, float]] = defaultdict(dict)
-    for source in (trait_parts(around.own, campaigns, sharing, offered), channel_parts(around.channels, sharing)):
+    for source in (trait_parts(around.own, campaigns, sharing, offered), channel_parts(around.channels, sharing, offered)):
         for key, kind, score, evidence in source:
             parts[key].append((score, evidence))
             signals[key][kind] = score
-    for key, said in spoken(around.words, index, usual).items():
-        signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), each=said.each, about=log1p(said.about))
-        signals[key]["unusual"] = said.unusual
-        parts[key].append((word_score(said), OwnWords(said.term, said.count)))
+    told, meant = spoken(around.words, index, usual), intended(around.intents, sharing)
+    for key in {**told, **meant}:
+        said, intent = told.get(key), meant.get(key)
+        if said:
+            signals[key].update(words=said.near, fresh=said.fresh, name=log1p(said.name), each=said.each, about=log1p(said.about))
+            signals[key]["unusual"] = said.unusual
+        if intent:
+            signals[key]["intent"] = sqrt(intent.share)
+        parts[key].append(saying(said, intent))
     for key, (lead, word) in talk.items():
         signals[key]["talk"] = log1p(lead)
         parts[key].append((0.0, OwnTalk(word)))
-    for key, share in intent_shares(around.intents, sharing):
-        if key in parts:
-            signals[key]["intent"] = sqrt(share)
     return [Candidate(key, sum(sorted([score for score, _ in found])), strongest(found), signals[key]) for key, found in parts.items()]
 
 
-def word_score(said: Spoken) -> float:
-    """x / (1 + x), in (0, 1), of x = log(1 + times that phrases of the name were said) + half that of other phrases + nearness / 4."""
-    amount = log1p(said.name) + log1p(said.about) / 2 + said.near / 4
-    return amount / (1 + amount)
+def saying(said: Spoken | None, intent: Intended | None) -> tuple[float, Evidence]:
+    """How much what the customer says speaks for a campaign, in [0, 1), and what does most of it. One of the two at least is there.
+
+    x / (1 + x) of x = log(1 + times that phrases of the name were said) + a quarter of that of other phrases + nearness / 20 + twice
+    the root of the share of the customer's intents that are called like the category.
+    """
+    told: list[tuple[float, Evidence]] = []
+    if said:
+        told.append((log1p(said.name) + log1p(said.about) / 4 + said.near / 20, OwnWords(said.term, said.count)))
+    if intent:
+        told.append((2 * sqrt(intent.share), OwnIntent(intent.intent, intent.count)))
+    amount = sum(part for part, _ in told)
+    return amount / (1 + amount), strongest(told)
 
 
 def trait_parts(
@@ -96,28 +118,43 @@ def trait_parts(
             counts[trait] += tie.count
     for trait, share in spent.items():
         holders = sharing.get(trait, ())
-        rarity = 1 - len(holders) / offered if offered > 1 else 1.0
+        rare = rarity(len(holders), offered)
         evidence = OwnEngagement(*trait, counts[trait])
-        for key in holders if rarity > 0 else ():
-            yield key, trait[0], share * rarity / TRAITS, evidence
+        for key in holders if rare > 0 else ():
+            yield key, trait[0], share * rare / TRAITS, evidence
 
 
-def intent_shares(intents: Iterable[IntentTie], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, float]]:
-    """For each campaign whose category is an intent that the customer expressed, its share of all that the customer expressed."""
-    for intent, share in expressed_shares(intents).items():
-        for key in sharing.get(("category", intent), ()):
-            yield key, share
+def intended(intents: Iterable[IntentTie], sharing: Mapping[Trait, Sequence[str]]) -> dict[str, Intended]:
+    """The campaigns whose category is an intent that the customer expressed."""
+    intents = list(intents)
+    counts = {tie.intent: tie.expressed for tie in intents}
+    shares = expressed_shares(intents)
+    return {
+        key: Intended(intent, counts[intent], share) for intent, share in shares.items() for key in sharing.get(("category", intent), ())
+    }
 
 
-def channel_parts(channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> Iterable[tuple[str, str, float, Evidence]]:
-    """For each campaign that names channels, the share of the customer's engagements that came by one of them, in (0, 1]."""
+def channel_parts(
+    channels: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]], offered: int
+) -> Iterable[tuple[str, str, float, Evidence]]:
+    """For each campaign that names channels, the share of the customer's engagements that came by each of them x its rarity, added up.
+
+    Rarity is the share of the offered campaigns that do not come that way: a channel by which everything comes says nothing. At most 1.
+    """
     total = sum(channels.values())
-    shares: dict[str, int] = defaultdict(int)
-    most: dict[str, tuple[int, str]] = {}
-    for channel, count in channels.items():
-        for key in sharing.get(("channel", channel), ()):
-            shares[key] += count
-            most[key] = max(most.get(key, (0, "")), (count, channel))
-    for key, count in shares.items():
-        times, channel = most[key]
-        yield key, "channel", count / total, OwnChannel(channel, times)
+    shares: dict[str, float] = defaultdict(float)
+    most: dict[str, tuple[float, str, int]] = {}
+    for channel, count in sorted(channels.items()):
+        holders = sharing.get(("channel", channel), ())
+        share = count / total * rarity(len(holders), offered)
+        for key in holders if share > 0 else ():
+            shares[key] += share
+            most[key] = max(most.get(key, (0.0, "", 0)), (share, channel, count))
+    for key, share in shares.items():
+        _, channel, count = most[key]
+        yield key, "channel", share, OwnChannel(channel, count)
+
+
+def rarity(holders: int, offered: int) -> float:
+    """The share of the offered campaigns that are not among the holders of something, in [0, 1]; 1 where nothing else is offered."""
+    return 1 - holders / offered if offered > 1 else 1.0

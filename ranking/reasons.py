@@ -10,6 +10,7 @@ from ranking.sources import (
     Evidence,
     OwnChannel,
     OwnEngagement,
+    OwnIntent,
     OwnTalk,
     OwnWords,
     Popularity,
@@ -24,10 +25,17 @@ UNKNOWN_CUSTOMER = "We do not know you yet. "
 def reason(campaign_id: str, places: Sequence[Place], campaigns: Mapping[str, Campaign], *, known: bool) -> str:
     """The sentence for one recommended campaign; `places` holds at least one, the largest contribution first.
 
-    What ties the customer to it goes before what is merely popular. For a customer never heard of, the sentence says so.
+    What ties the customer to it goes before what is merely popular, and any other tie before a word that the customer said once. For
+    a customer never heard of, the sentence says so.
     """
-    told = next((place for place in places if place.source != ENGAGEMENT), places[0])
+    ties = sorted((place for place in places if place.source != ENGAGEMENT), key=lambda place: in_passing(place.evidence))
+    told = ties[0] if ties else places[0]
     return ("" if known else UNKNOWN_CUSTOMER) + sentence(campaign_id, told.evidence, campaigns)
+
+
+def in_passing(evidence: Evidence) -> bool:
+    """Whether it is no more than something said once."""
+    return isinstance(evidence, OwnWords) and evidence.count == 1
 
 
 def sentence(campaign_id: str, evidence: Evidence, campaigns: Mapping[str, Campaign]) -> str:
@@ -48,7 +56,7 @@ def sentence(campaign_id: str, evidence: Evidence, campaigns: Mapping[str, Campa
             return of_your_own(name, evidence)
 
 
-def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel | OwnTalk) -> str:
+def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnIntent | OwnChannel | OwnTalk) -> str:
     """What the customer's own history says about a campaign."""
     match evidence:
         case OwnEngagement("campaign", _, count):
@@ -57,6 +65,8 @@ def of_your_own(name: str, evidence: OwnEngagement | OwnWords | OwnChannel | Own
             return f"You responded {times(count)} to campaigns of the {kind} {value}, and {name} is one."
         case OwnWords(term, count):
             return f"You spoke of {term} {times(count)}, and {name} is about it."
+        case OwnIntent(intent, count):
+            return f"You came for {intent} {times(count)}, and {name} is of that category."
         case OwnChannel(channel, count):
             return f"You responded {times(count)} by {channel}, and {name} comes that way."
         case OwnTalk(word):

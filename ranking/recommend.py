@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -34,17 +34,20 @@ from ranking.words import WordIndex, word_index
 from stores.evidence import Catalogue, Neighbour, Surroundings
 from stores.records import Campaign
 
+SOURCE_WEIGHTS = {SIMILAR_CUSTOMERS: 0.5, SIMILAR_CAMPAIGNS: 0.5, GRAPH: 0.5}
+"""Under reciprocal rank fusion each of the three sources that go by likeness weighs half as much as own history or engagement."""
+
 
 class Tuning(Struct, frozen=True, kw_only=True):
-    """What ranking can be tuned by. A source without a weight weighs 1; `diversity` 0 leaves the order as it is scored.
+    """What ranking can be tuned by. `diversity` 0 leaves the order as it is scored.
 
-    `policy` are the rules that hold for all campaigns.
+    `source_weights` are those of reciprocal rank fusion; a source without one weighs 1. `policy` are the rules that hold for all campaigns.
     """
 
     fusion_k: int = 60
     rate_prior_exposures: float = 20.0
     engagement_half_life_days: float = 14.0
-    source_weights: dict[str, float] = {}
+    source_weights: dict[str, float] = field(default_factory=SOURCE_WEIGHTS.copy)
     diversity: float = 0.0
     policy: Policy = Policy()
 

@@ -66,6 +66,13 @@ class OwnWords(Struct, frozen=True, gc=False, tag="own_words"):
     count: int
 
 
+class OwnIntent(Struct, frozen=True, gc=False, tag="own_intent"):
+    """The customer expressed `intent`, which is the campaign's category, `count` times."""
+
+    intent: str
+    count: int
+
+
 class OwnChannel(Struct, frozen=True, gc=False, tag="own_channel"):
     """The customer engaged `count` times by `channel`, which is one of the campaign's."""
 
@@ -87,7 +94,9 @@ class Popularity(Struct, frozen=True, gc=False, tag="popularity"):
     rate: float
 
 
-Evidence = AlikeCustomers | CloseText | SharedCampaign | SharedIntent | OwnEngagement | OwnWords | OwnChannel | OwnTalk | Popularity
+Evidence = (
+    AlikeCustomers | CloseText | SharedCampaign | SharedIntent | OwnEngagement | OwnWords | OwnIntent | OwnChannel | OwnTalk | Popularity
+)
 
 Signals = Mapping[str, float]
 NO_SIGNALS: Signals = {}

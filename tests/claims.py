@@ -62,6 +62,9 @@ class Claims(Struct, frozen=True, kw_only=True):
             rf"You responded (once|\d+ times) to campaigns of the (category|group) (.+), and {name} is one\.": lambda times, kind, value: (
                 alike(kind, value, times)
             ),
+            rf"You came for (.+) (once|\d+ times), and {name} is of that category\.": lambda said, times: (
+                self.campaigns[campaign_id].category == said and self.expressed(user_id, said) == number(times)
+            ),
             rf"You speak of (.+), and customers who did responded to {name}\.": lambda word: (
                 word in self.words(user_id) and len(self.led(word, campaign_id)) > 1
             ),
@@ -97,6 +100,10 @@ class Claims(Struct, frozen=True, kw_only=True):
 
     def voiced(self, intent: str) -> set[str]:
         return {each.user_id for each in self.records if each.intent == intent and acts(each)}
+
+    def expressed(self, user_id: str, intent: str) -> int:
+        """How often a customer expressed an intent."""
+        return sum(each.user_id == user_id and each.intent == intent and acts(each) for each in self.records)
 
     def exposed(self, campaign_id: str) -> set[str]:
         """Who was shown the campaign or got a mailing of its group."""

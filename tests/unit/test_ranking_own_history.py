@@ -1,7 +1,9 @@
 from math import isclose, log, sqrt
 
+from msgspec.structs import replace
+
 from ranking.own_history import by_trait, own_history
-from ranking.sources import Candidate, OwnChannel, OwnEngagement, OwnWords
+from ranking.sources import Candidate, OwnChannel, OwnEngagement, OwnIntent, OwnWords
 from ranking.words import word_index
 from stores.evidence import IntentTie, OwnTie, Surroundings, WordTie
 from stores.records import Campaign
@@ -49,9 +51,15 @@ def test_a_campaign_is_proposed_by_the_words_that_it_shares_with_the_customer() 
     assert found["pens"].signals["words"] > 0
 
 
-def test_a_channel_that_the_customer_responds_by_speaks_for_its_campaigns() -> None:
+def test_a_channel_that_the_customer_responds_by_speaks_for_its_campaigns_where_it_is_rare() -> None:
     found = proposed(Surroundings(channels={"email": 3, "store": 1}), BOOTS, TENTS, PENS)
-    assert {key: (each.score, each.evidence) for key, each in found.items()} == {"boots": (0.75, OwnChannel("email", 3))}
+    assert {key: (each.score, each.evidence) for key, each in found.items()} == {"boots": (3 / 4 * (1 - 1 / 3), OwnChannel("email", 3))}
+
+
+def test_a_channel_by_which_every_campaign_comes_says_nothing() -> None:
+    everything = [replace(each, channels=("email",)) for each in (BOOTS, TENTS, PENS)]
+    assert proposed(Surroundings(channels={"email": 3, "store": 1}), *everything) == {}
+    assert proposed(Surroundings(channels={"email": 3, "store": 1}), BOOTS)["boots"].score == 3 / 4
 
 
 def test_what_a_customer_says_more_than_others_do_is_told_apart_from_what_everybody_says() -> None:
@@ -64,9 +72,30 @@ def test_what_a_customer_says_more_than_others_do_is_told_apart_from_what_everyb
     assert unknown.signals["unusual"] == 0
 
 
-def test_an_intent_by_the_name_of_a_campaigns_category_counts_only_beside_other_evidence() -> None:
-    intents = (IntentTie("office", "boots", 1, 2), IntentTie("office", "tents", 1, 2), IntentTie("garden", "boots", 3, 2))
-    alone = proposed(Surroundings(intents=intents), TENTS, PENS)
-    assert alone == {}
-    found = proposed(Surroundings(intents=intents, words=(WordTie("pen", 5, 0),)), TENTS, PENS)
-    assert found["pens"].signals["intent"] == sqrt(1 / 4)
+OFFICE = (IntentTie("office", "boots", 1, 2), IntentTie("office", "tents", 1, 2), IntentTie("garden", "boots", 3, 2))
+"""Of four times that the customer said what they came for, one was called office."""
+
+
+def test_an_intent_by_the_name_of_a_campaigns_category_proposes_it() -> None:
+    found = proposed(Surroundings(intents=OFFICE), TENTS, PENS)
+    assert {key: (each.evidence, each.signals) for key, each in found.items()} == {
+        "pens": (OwnIntent("office", 1), {"intent": sqrt(1 / 4)})
+    }
+    amount = 2 * sqrt(1 / 4)
+    assert isclose(found["pens"].score, amount / (1 + amount))
+
+
+def test_an_intent_and_words_speak_for_a_campaign_together_and_the_stronger_is_told() -> None:
+    few = proposed(Surroundings(intents=OFFICE, words=(WordTie("pen", 5, 0),)), TENTS, PENS)["pens"]
+    often = proposed(Surroundings(intents=OFFICE, words=(WordTie('"blue pen"', 5, 0),)), TENTS, PENS)["pens"]
+    words = proposed(Surroundings(words=(WordTie('"blue pen"', 5, 0),)), TENTS, PENS)["pens"]
+    assert (few.evidence, often.evidence) == (OwnIntent("office", 1), OwnWords("blue pen", 5))
+    assert often.score > few.score
+    assert often.score > words.score
+    assert often.signals["intent"] == sqrt(1 / 4)
+
+
+def test_how_often_a_campaign_was_named_counts_for_more_than_other_words_it_has() -> None:
+    named = proposed(Surroundings(words=(WordTie('"blue pen"', 2, 0), WordTie("blue", 2, 0), WordTie("pen", 2, 0))), TENTS, PENS)
+    around = proposed(Surroundings(words=(WordTie("blue", 9, 0), WordTie("pen", 9, 0), WordTie("office", 9, 0))), TENTS, PENS)
+    assert named["pens"].score > around["pens"].score

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from ranking.fusion import fuse, ranked
 from ranking.recommend import Customer, Tuning, lineup, personal, recommend
 from ranking.sources import ENGAGEMENT
-from stores.evidence import CampaignFigures, Catalogue, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie, Surroundings
+from stores.evidence import CampaignFigures, Catalogue, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.records import Campaign
 
 NOW_MS = 1_000
@@ -46,6 +46,18 @@ def test_a_customer_never_heard_of_gets_an_answer_whatever_the_source_weights_ar
     assert recommend(Customer(user_id="u", known=False), LINEUP, limit=2, tuning=tuning)
 
 
+def test_three_ways_of_being_alike_do_not_outvote_what_the_customer_says_and_what_does_well() -> None:
+    around = {
+        "words": (WordTie('"harbour week"', 3, 0),),
+        "neighbours": (NeighbourTie("n1", "c_5", 2.0), NeighbourTie("n1", "c_3", 2.0)),
+        "own": (OwnTie(campaign_id="c_1", dismissed_at_ms=5, count=1, weight=1.0),),
+        "co_engaged": (CoEngagement("c_5", "c_1", 1),),
+    }
+    assert recommend(known(**around), LINEUP, limit=1, tuning=TUNING)[0].campaign_id == "c_2"
+    alike = recommend(known(**around), LINEUP, limit=1, tuning=Tuning(source_weights={}))[0]
+    assert alike.campaign_id == "c_5"
+
+
 def test_nobody_is_offered_what_is_not_running_however_popular() -> None:
     assert "c_4" not in reasons(known(neighbours=(NeighbourTie("n1", "c_4", 9.0),)))
     assert "c_4" not in reasons(Customer(user_id="u", known=False))
@@ -66,12 +78,24 @@ def test_each_reason_is_made_of_the_evidence_of_its_campaign() -> None:
             intents=(IntentTie("reading", "c_3", 1, 2),),
         )
     )
+    assert reasons(known(neighbours=ties))["c_1"] == "Customers who talk like you responded to Trail Days (4 of your 10 nearest)."
     assert found == {
-        "c_1": "Customers who talk like you responded to Trail Days (4 of your 10 nearest).",
+        "c_1": "You responded 2 times to campaigns of the category outdoor, and Trail Days is one.",
         "c_2": "You responded to Harbour Week 2 times before.",
         "c_3": "2 customers who expressed the intent reading, as you did, responded to Quiet Pages.",
         "c_5": "1 customer who responded to Harbour Week, as you did, also responded to Warm Rooms.",
     }
+
+
+def test_a_word_said_once_is_told_only_where_nothing_else_ties_the_customer_to_a_campaign() -> None:
+    once, often = (WordTie("harbour", 1, 0),), (WordTie("harbour", 2, 0),)
+    ties = (NeighbourTie("n1", "c_2", 2.0),)
+    assert reasons(known(words=once))["c_2"] == "You spoke of harbour once, and Harbour Week is about it."
+    assert reasons(known(words=often, neighbours=ties))["c_2"] == "You spoke of harbour 2 times, and Harbour Week is about it."
+    assert (
+        reasons(known(words=once, neighbours=ties))["c_2"]
+        == "Customers who talk like you responded to Harbour Week (1 of your 10 nearest)."
+    )
 
 
 def test_own_history_is_told_by_what_the_campaigns_share() -> None:
@@ -134,7 +158,8 @@ def test_the_first_places_are_those_of_fusing_everything_that_may_be_offered(hel
     allowed = {key: each for key, each in catalogue.campaigns.items() if each.status == "active" and key not in refused}
     everything = {source: ranked(proposed, allowed) for source, proposed in personal(customer, now, now_ms=now.now_ms).items()}
     everything[ENGAGEMENT] = [each for each in now.popular if each.candidate.campaign_id in allowed]
-    expected = fuse(everything, k=TUNING.fusion_k)[:limit]
+    weights = TUNING.source_weights if is_known else {}
+    expected = fuse(everything, k=TUNING.fusion_k, weights=weights)[:limit]
     assert [(each.campaign_id, each.score, each.places) for each in found] == [(e.campaign_id, e.score, e.places) for e in expected]
     assert len(found) == min(limit, len(allowed))
 

@@ -34,7 +34,7 @@ records = st.lists(
         role=st.sampled_from(["customer", "customer", "customer", "agent"]),
         campaign_id=st.sampled_from([None, *CAMPAIGNS]),
         group=st.sampled_from([None, "spring"]),
-        intent=st.sampled_from([None, "interest", "purchase", "support"]),
+        intent=st.sampled_from([None, "interest", "purchase", "support", "home"]),
     ),
     max_size=60,
 )
@@ -102,6 +102,8 @@ def test_every_claim_in_a_reason_is_what_the_records_say(said: list[Record], ali
         "1 customer who responded to Quiet Pages., as you did, also responded to Trail Days.",
         "1 customer who expressed the intent purchase, as you did, responded to Trail Days.",
         "You responded to Trail Days once before.",
+        "You came for outdoor once, and Trail Days is of that category.",
+        "You came for sea 2 times, and Trail Days is of that category.",
         "You responded once to campaigns of the category sea, and Trail Days is one.",
         "You responded twice to campaigns of the group spring, and Trail Days is one.",
         "Trail Days is popular: 2 customers responded.",
@@ -115,7 +117,7 @@ def test_every_claim_in_a_reason_is_what_the_records_say(said: list[Record], ali
 )
 def test_a_claim_that_is_not_so_is_found(untrue: str) -> None:
     said = [
-        Record(message_id=f"m{n}", user_id=user_id, timestamp_ms=n, event="click", campaign_id=key)
+        Record(message_id=f"m{n}", user_id=user_id, timestamp_ms=n, event="click", campaign_id=key, intent="sea")
         for n, (user_id, key) in enumerate([("u_1", "c_0"), ("u_1", "c_1"), ("u_0", "c_1")])
     ]
     claims = Claims(records=said, campaigns=CAMPAIGNS)
