@@ -7,9 +7,9 @@ from math import log1p, sqrt
 from msgspec import Struct
 
 from ranking.conversations import NOT_TALKING, Talk
-from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnIntent, OwnTalk, OwnWords, expressed_shares, strongest
+from ranking.sources import Candidate, Evidence, OwnChannel, OwnEngagement, OwnIntent, OwnTalk, OwnWords, shares_of, strongest
 from ranking.words import Spoken, WordIndex, spoken
-from stores.evidence import IntentTie, OwnTie, Surroundings
+from stores.evidence import OwnTie, Surroundings
 from stores.records import Campaign
 
 Trait = tuple[str, str]
@@ -69,7 +69,7 @@ def own_history(
         for key, kind, score, evidence in source:
             parts[key].append((score, evidence))
             signals[key][kind] = score
-    told, meant = spoken(around.words, index, usual), intended(around.intents, sharing)
+    told, meant = spoken(around.words, index, usual), intended(around.expressed, sharing)
     for key in {**told, **meant}:
         said, intent = told.get(key), meant.get(key)
         if said:
@@ -124,13 +124,11 @@ def trait_parts(
             yield key, trait[0], share * rare / TRAITS, evidence
 
 
-def intended(intents: Iterable[IntentTie], sharing: Mapping[Trait, Sequence[str]]) -> dict[str, Intended]:
-    """The campaigns whose category is an intent that the customer expressed."""
-    intents = list(intents)
-    counts = {tie.intent: tie.expressed for tie in intents}
-    shares = expressed_shares(intents)
+def intended(expressed: Mapping[str, int], sharing: Mapping[Trait, Sequence[str]]) -> dict[str, Intended]:
+    """The campaigns whose category is an intent that the customer expressed, of which `expressed` says how often."""
+    shares = shares_of(expressed)
     return {
-        key: Intended(intent, counts[intent], share) for intent, share in shares.items() for key in sharing.get(("category", intent), ())
+        key: Intended(intent, count, shares[intent]) for intent, count in expressed.items() for key in sharing.get(("category", intent), ())
     }
 
 

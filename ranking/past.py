@@ -143,7 +143,8 @@ class Past:
             own=own,
             neighbours=tuple(tie for near in neighbours for tie in self._ties_of(near.user_id)),
             co_engaged=tuple(tie for each in own if each.count for tie in self._co_engaged(user_id, each.campaign_id)),
-            intents=tuple(tie for intent, tally in known.ties.expressed.items() for tie in self._attracted(intent, tally.count, known)),
+            intents=tuple(tie for intent in known.ties.expressed for tie in self._attracted(intent, known)),
+            expressed={intent: tally.count for intent, tally in sorted(known.ties.expressed.items())},
             words=tuple(WordTie(word, tally.count, tally.last_at_ms) for word, tally in most_used(known.words).items()),
             channels=dict(sorted(known.channels.items())),
             profile=profile_of(known.statements),
@@ -193,7 +194,7 @@ class Past:
         others = ((-(int(together[place]) - (counts_me and place in mine)), self._ids[place]) for place in kept)
         return [CoEngagement(key, via, -negative) for negative, key in sorted(others)[:CAMPAIGNS_EACH] if negative < 0]
 
-    def _attracted(self, intent: str, expressed: int, known: Known) -> list[IntentTie]:
+    def _attracted(self, intent: str, known: Known) -> list[IntentTie]:
         """The campaigns whose customers expressed the intent most, without this customer."""
         user_id = known.ties.user_id
         attracted = self._engaged_by(self._voices.get(intent, {}))
@@ -202,7 +203,7 @@ class Past:
             attracted[list(self._engaged.get(user_id, {}))] -= 1
         some = np.flatnonzero(attracted > 0)
         kept = some[np.lexsort((some, -attracted[some]))][:CAMPAIGNS_EACH]
-        return [IntentTie(intent, self._ids[place], expressed, int(attracted[place])) for place in kept]
+        return [IntentTie(intent, self._ids[place], int(attracted[place])) for place in kept]
 
     def _places_of(self, user_id: str) -> NDArray[np.int64]:
         """Where the campaigns stand that a customer engaged with."""

@@ -223,7 +223,7 @@ def personal(customer: Customer, lineup: Lineup, *, now_ms: int) -> dict[str, li
     return {
         SIMILAR_CUSTOMERS: similar_customers(customer.neighbours, around.neighbours, user_id=customer.user_id),
         SIMILAR_CAMPAIGNS: similar_campaigns(customer.vector, offering.texts),
-        GRAPH: graph(around.co_engaged, around.intents, catalogue.figures),
+        GRAPH: graph(around.co_engaged, around.intents, around.expressed, catalogue.figures),
         OWN_HISTORY: own_history(
             around,
             catalogue.campaigns,

@@ -160,8 +160,10 @@ def similar_campaigns(vector: Vector | None, texts: CampaignTexts) -> list[Candi
     return [Candidate(key, cosine, CloseText(cosine), {"score": cosine}) for key, cosine in near if cosine > 0]
 
 
-def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figures: Mapping[str, CampaignFigures]) -> list[Candidate]:
-    """Co-engagement plus shared intents, each in [0, 1].
+def graph(
+    co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], expressed: Mapping[str, int], figures: Mapping[str, CampaignFigures]
+) -> list[Candidate]:
+    """Co-engagement plus shared intents, each in [0, 1]. `expressed` says how often the customer expressed each intent.
 
     Co-engagement is the mean, over the customer's own campaigns, of the cosine of the two audiences:
     both / sqrt(audience x audience), so that a campaign everybody met is not everybody's companion. An intent's part
@@ -169,7 +171,7 @@ def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figu
     """
     co_engaged, intents = list(co_engaged), list(intents)
     vias = len({tie.via for tie in co_engaged})
-    shares = expressed_shares(intents)
+    shares = shares_of(expressed)
     met = {tie.campaign_id for tie in co_engaged} | {tie.campaign_id for tie in intents} | {tie.via for tie in co_engaged}
     reach = audiences(met, figures)
     by_campaign: dict[str, list[Path]] = defaultdict(list)
@@ -179,14 +181,14 @@ def graph(co_engaged: Iterable[CoEngagement], intents: Iterable[IntentTie], figu
         size = sqrt(max(reach[via], n) * max(reach[both.campaign_id], n))
         by_campaign[both.campaign_id].append((n / size / vias, via, n))
     for tie in intents:
-        n = tie.customers
-        by_intent[tie.campaign_id].append((shares[tie.intent] * n / max(reach[tie.campaign_id], n), tie.intent, n))
+        if share := shares.get(tie.intent):
+            n = tie.customers
+            by_intent[tie.campaign_id].append((share * n / max(reach[tie.campaign_id], n), tie.intent, n))
     return [reached(key, by_campaign.get(key, ()), by_intent.get(key, ())) for key in {**by_campaign, **by_intent}]
 
 
-def expressed_shares(intents: Iterable[IntentTie]) -> dict[str, float]:
-    """Of all intents that a customer expressed, the share of each, in [0, 1]."""
-    expressed = {tie.intent: tie.expressed for tie in intents}
+def shares_of(expressed: Mapping[str, int]) -> dict[str, float]:
+    """Of all times that a customer expressed an intent, the share of each, in [0, 1]."""
     total = sum(expressed.values())
     return {intent: count / total if total else 0.0 for intent, count in expressed.items()}
 

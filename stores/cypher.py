@@ -35,14 +35,17 @@ COLLECT {
   MATCH (user:User {id: $user})
   OPTIONAL MATCH (user)-[:ENGAGED_WITH]->(mine:Campaign)
   WITH user, collect(mine.id) AS own
-  MATCH (user)-[said:EXPRESSED]->(i:Intent)<-[attracts:ATTRACTS]-(c:Campaign)
-  WITH i.id AS intent, said.count AS expressed, c.id AS campaign,
-       attracts.weight - CASE WHEN c.id IN own THEN 1 ELSE 0 END AS customers
+  MATCH (user)-[:EXPRESSED]->(i:Intent)<-[attracts:ATTRACTS]-(c:Campaign)
+  WITH i.id AS intent, c.id AS campaign, attracts.weight - CASE WHEN c.id IN own THEN 1 ELSE 0 END AS customers
   WHERE customers > 0
-  WITH intent, expressed, campaign, customers ORDER BY customers DESC, campaign
-  WITH intent, expressed, collect([campaign, customers])[..$limit] AS ties
-  RETURN [intent, expressed, ties]
+  WITH intent, campaign, customers ORDER BY customers DESC, campaign
+  WITH intent, collect([campaign, customers])[..$limit] AS ties
+  RETURN [intent, ties]
 } AS intents,
+COLLECT {
+  MATCH (:User {id: $user})-[said:EXPRESSED]->(i:Intent)
+  RETURN [i.id, said.count]
+} AS expressed,
 COLLECT {
   MATCH (user:User {id: $user})
   RETURN [user.words, user.word_counts, user.word_times, user.channels, user.channel_counts]

@@ -54,11 +54,10 @@ class CoEngagement(Struct, frozen=True, gc=False):
 
 
 class IntentTie(Struct, frozen=True, gc=False):
-    """This customer expressed `intent` `expressed` times; `customers` distinct other customers who did too engaged with the campaign."""
+    """`customers` distinct other customers who expressed `intent`, as this one did, engaged with the campaign."""
 
     intent: str
     campaign_id: str
-    expressed: int
     customers: int
 
 
@@ -73,8 +72,9 @@ class WordTie(Struct, frozen=True, gc=False):
 class Surroundings(Struct, frozen=True, kw_only=True):
     """Everything one graph query finds around a customer. `known` is False for a customer never heard of.
 
-    `words` are the customer's own most used ones, `channels` says how often the customer engaged by each channel, `profile`
-    is what was stated of the customer last, `mailed` the groups that they got mailings of.
+    `expressed` says how often the customer expressed each intent, whether or not it ties them to a campaign. `words` are the
+    customer's own most used ones, `channels` says how often the customer engaged by each channel, `profile` is what was stated of
+    the customer last, `mailed` the groups that they got mailings of.
     """
 
     known: bool = False
@@ -82,6 +82,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     neighbours: tuple[NeighbourTie, ...] = ()
     co_engaged: tuple[CoEngagement, ...] = ()
     intents: tuple[IntentTie, ...] = ()
+    expressed: dict[str, int] = {}
     words: tuple[WordTie, ...] = ()
     channels: dict[str, int] = {}
     profile: Profile = Profile()

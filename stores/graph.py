@@ -564,7 +564,7 @@ class GraphReader:
 
 def _surroundings(row: Sequence[Any]) -> Surroundings:
     """What one row of `cypher.AROUND` says."""
-    known, own, profiles, ties, co_engaged, intents, spoken = row
+    known, own, profiles, ties, co_engaged, intents, expressed, spoken = row
     profile, mailed = of_properties(profiles[0]) if profiles else (Profile(), ())
     return Surroundings(
         known=known,
@@ -573,11 +573,8 @@ def _surroundings(row: Sequence[Any]) -> Surroundings:
         mailed=mailed,
         neighbours=tuple(NeighbourTie(user_id=user, campaign_id=id_, weight=weight) for user, some in ties for id_, weight in some),
         co_engaged=tuple(CoEngagement(campaign_id=id_, via=via, customers=n) for via, some in co_engaged for id_, n in some),
-        intents=tuple(
-            IntentTie(intent=intent, campaign_id=id_, expressed=expressed, customers=n)
-            for intent, expressed, some in intents
-            for id_, n in some
-        ),
+        intents=tuple(IntentTie(intent=intent, campaign_id=id_, customers=n) for intent, some in intents for id_, n in some),
+        expressed=dict(sorted(expressed)),
         words=tuple(tie for lists in spoken for tie in _words(lists)),
         channels={channel: n for lists in spoken for channel, n in _channels(lists).items()},
     )

@@ -35,6 +35,7 @@ def surroundings(
         own=own,
         profile=ties.profile,
         mailed=ties.mailed,
+        expressed={intent: tally.count for intent, tally in sorted(ties.expressed.items())},
         words=tuple(WordTie(word, tally.count, tally.last_at_ms) for word, tally in ties.words.items()),
         channels=ties.channels,
         neighbours=neighbours_ties(neighbour_ids, parts),
@@ -44,8 +45,8 @@ def surroundings(
             for campaign_id, customers in others(parts.companions.get(via, ()), engaged, limit)
         ),
         intents=tuple(
-            IntentTie(intent=intent, campaign_id=campaign_id, expressed=tally.count, customers=customers)
-            for intent, tally in ties.expressed.items()
+            IntentTie(intent=intent, campaign_id=campaign_id, customers=customers)
+            for intent in ties.expressed
             for campaign_id, customers in others(parts.attracted.get(intent, ()), engaged, limit)
         ),
     )

@@ -165,8 +165,8 @@ def by_hand(everyone: dict[str, CustomerTies], user_id: str, neighbours: Sequenc
         if campaign != via and (via, campaign) in shared(everyone)
     ]
     intents = [
-        ((intent, said.count), campaign, sum(intent in each.expressed and campaign in each.engaged_with for each in others))
-        for intent, said in me.expressed.items()
+        (intent, campaign, sum(intent in each.expressed and campaign in each.engaged_with for each in others))
+        for intent in me.expressed
         for campaign in CAMPAIGNS
     ]
     return (
@@ -174,6 +174,7 @@ def by_hand(everyone: dict[str, CustomerTies], user_id: str, neighbours: Sequenc
         strongest(ties, limit=limit),
         strongest([row for row in pairs if row[2]], limit=limit),
         strongest([row for row in intents if row[2]], limit=limit),
+        {intent: said.count for intent, said in me.expressed.items()},
         tuple(WordTie(word, said.count, said.last_at_ms) for word, said in me.words.items()),
         list(me.channels.items()),
     )
@@ -190,7 +191,8 @@ def as_by_hand(found: Surroundings):
         found.own,
         grouped((tie.user_id, tie.campaign_id, tie.weight) for tie in found.neighbours),
         grouped((tie.via, tie.campaign_id, tie.customers) for tie in found.co_engaged),
-        grouped(((tie.intent, tie.expressed), tie.campaign_id, tie.customers) for tie in found.intents),
+        grouped((tie.intent, tie.campaign_id, tie.customers) for tie in found.intents),
+        found.expressed,
         found.words,
         list(found.channels.items()),
     )
@@ -327,12 +329,12 @@ def test_what_a_customer_did_counts_nowhere_but_in_its_own_ties(graph: Graph, se
     load(graph, {"u_1": alone})
     found = asked(settings, "u_1", ["u_1"])
     assert [each.campaign_id for each in found.own] == ["c_1", "c_2"]
-    assert (found.neighbours, found.co_engaged, found.intents) == ((), (), ())
+    assert (found.neighbours, found.co_engaged, found.intents, found.expressed) == ((), (), (), {"purchase": 1})
     load(graph, {"u_2": replace(alone, user_id="u_2")})
     found = asked(settings, "u_1", ["u_1", "u_2"])
     assert set(found.neighbours) == {NeighbourTie("u_2", "c_1", 4.0), NeighbourTie("u_2", "c_2", 4.0)}
     assert set(found.co_engaged) == {CoEngagement("c_2", "c_1", 1), CoEngagement("c_1", "c_2", 1)}
-    assert set(found.intents) == {IntentTie(intent="purchase", campaign_id=each, expressed=1, customers=1) for each in ("c_1", "c_2")}
+    assert set(found.intents) == {IntentTie(intent="purchase", campaign_id=each, customers=1) for each in ("c_1", "c_2")}
 
 
 def test_words_are_written_only_where_they_or_their_order_are_others(graph: Graph) -> None:
@@ -545,6 +547,7 @@ def in_order(found: Surroundings) -> Surroundings:
         neighbours=tuple(sorted(found.neighbours, key=lambda tie: tie.user_id)),
         co_engaged=tuple(sorted(found.co_engaged, key=lambda tie: tie.via)),
         intents=tuple(sorted(found.intents, key=lambda tie: tie.intent)),
+        expressed=found.expressed,
     )
 
 

@@ -194,7 +194,13 @@ def comparable(customer: Customer) -> dict[str, object]:
     around = customer.surroundings
     told = {field: set(getattr(around, field)) for field in ("neighbours", "co_engaged", "intents")}
     near = {each.user_id for each in customer.neighbours}
-    said = {"own": around.own, "words": around.words, "channels": around.channels, "known": (customer.known, around.known)}
+    said = {
+        "own": around.own,
+        "words": around.words,
+        "channels": around.channels,
+        "expressed": around.expressed,
+        "known": (customer.known, around.known),
+    }
     return told | said | {"near": near, "vector": customer.vector is not None}
 
 

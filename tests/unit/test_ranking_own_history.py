@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from ranking.own_history import by_trait, own_history
 from ranking.sources import Candidate, OwnChannel, OwnEngagement, OwnIntent, OwnWords
 from ranking.words import word_index
-from stores.evidence import IntentTie, OwnTie, Surroundings, WordTie
+from stores.evidence import OwnTie, Surroundings, WordTie
 from stores.records import Campaign
 
 BOOTS = Campaign(campaign_id="boots", name="Boots", category="outdoor", channels=("email",))
@@ -72,12 +72,12 @@ def test_what_a_customer_says_more_than_others_do_is_told_apart_from_what_everyb
     assert unknown.signals["unusual"] == 0
 
 
-OFFICE = (IntentTie("office", "boots", 1, 2), IntentTie("office", "tents", 1, 2), IntentTie("garden", "boots", 3, 2))
+OFFICE = {"office": 1, "garden": 3}
 """Of four times that the customer said what they came for, one was called office."""
 
 
 def test_an_intent_by_the_name_of_a_campaigns_category_proposes_it() -> None:
-    found = proposed(Surroundings(intents=OFFICE), TENTS, PENS)
+    found = proposed(Surroundings(expressed=OFFICE), TENTS, PENS)
     assert {key: (each.evidence, each.signals) for key, each in found.items()} == {
         "pens": (OwnIntent("office", 1), {"intent": sqrt(1 / 4)})
     }
@@ -86,8 +86,8 @@ def test_an_intent_by_the_name_of_a_campaigns_category_proposes_it() -> None:
 
 
 def test_an_intent_and_words_speak_for_a_campaign_together_and_the_stronger_is_told() -> None:
-    few = proposed(Surroundings(intents=OFFICE, words=(WordTie("pen", 5, 0),)), TENTS, PENS)["pens"]
-    often = proposed(Surroundings(intents=OFFICE, words=(WordTie('"blue pen"', 5, 0),)), TENTS, PENS)["pens"]
+    few = proposed(Surroundings(expressed=OFFICE, words=(WordTie("pen", 5, 0),)), TENTS, PENS)["pens"]
+    often = proposed(Surroundings(expressed=OFFICE, words=(WordTie('"blue pen"', 5, 0),)), TENTS, PENS)["pens"]
     words = proposed(Surroundings(words=(WordTie('"blue pen"', 5, 0),)), TENTS, PENS)["pens"]
     assert (few.evidence, often.evidence) == (OwnIntent("office", 1), OwnWords("blue pen", 5))
     assert often.score > few.score

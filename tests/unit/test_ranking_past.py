@@ -104,7 +104,7 @@ def test_nothing_around_a_customer_counts_what_the_customer_did(held: list[Recor
         assert both.customers == sum({both.campaign_id, both.via} <= ties.engaged_with.keys() for ties in others.values())
     for tie in around.intents:
         assert tie.customers == sum(tie.campaign_id in t.engaged_with and tie.intent in t.expressed for t in others.values())
-        assert tie.expressed == engaged["u"].expressed[tie.intent].count
+    assert around.expressed == {intent: tally.count for intent, tally in engaged["u"].expressed.items()}
 
 
 def test_figures_count_distinct_customers_and_mailings_as_exposure() -> None:
@@ -134,7 +134,8 @@ def test_what_was_said_since_counts_for_the_customer_and_for_nobody_else() -> No
     past, since = at(5, held), [said("u", 6, intent="buy"), said("u", 7)]
     now = past.customer("u", since=since)
     assert sum(word.count for word in now.surroundings.words) == 6  # three messages, each a word and a phrase
-    assert now.surroundings.intents == (IntentTie("buy", "c_1", 1, 1),)
+    assert now.surroundings.intents == (IntentTie("buy", "c_1", 1),)
+    assert now.surroundings.expressed == {"buy": 1}
     assert now.surroundings.neighbours == (NeighbourTie("v", "c_1", 2.0),)
     assert sum(word.count for word in past.customer("u").surroundings.words) == 2
     assert past.customer("stranger", since=[]).known is False

@@ -75,7 +75,8 @@ def test_each_reason_is_made_of_the_evidence_of_its_campaign() -> None:
             neighbours=ties,
             own=(OwnTie(campaign_id="c_2", count=2, weight=2.0),),
             co_engaged=(CoEngagement("c_5", "c_2", 1),),
-            intents=(IntentTie("reading", "c_3", 1, 2),),
+            intents=(IntentTie("reading", "c_3", 2),),
+            expressed={"reading": 1},
         )
     )
     assert reasons(known(neighbours=ties))["c_1"] == "Customers who talk like you responded to Trail Days (4 of your 10 nearest)."

@@ -3,7 +3,6 @@ from math import isclose
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from ranking.sources import (
     AlikeCustomers,
@@ -65,19 +64,20 @@ def test_the_evidence_counts_neighbours_not_events() -> None:
 
 def test_co_engagement_prefers_the_companion_over_what_everybody_met() -> None:
     both = [CoEngagement("close", "own", 8), CoEngagement("everybodys", "own", 10)]
-    found = scores(graph(both, [], figures(own=(10, 0), close=(8, 0), everybodys=(1000, 0))))
+    found = scores(graph(both, [], {}, figures(own=(10, 0), close=(8, 0), everybodys=(1000, 0))))
     assert found["close"] > found["everybodys"]
 
 
 def test_an_intent_expressed_more_often_counts_for_more() -> None:
-    ties = [IntentTie("hiking", "c_1", 3, 5), IntentTie("sailing", "c_2", 1, 5)]
-    found = graph([], ties, figures(c_1=(10, 0), c_2=(10, 0)))
+    ties = [IntentTie("hiking", "c_1", 5), IntentTie("sailing", "c_2", 5)]
+    found = graph([], ties, {"hiking": 3, "sailing": 1, "cooking": 6}, figures(c_1=(10, 0), c_2=(10, 0)))
+    assert isclose(scores(found)["c_1"], 0.3 * 0.5)  # what leads nowhere was expressed, too
     assert isclose(scores(found)["c_1"], 3 * scores(found)["c_2"])
     assert evidence(found)["c_1"] == SharedIntent("hiking", 5)
 
 
 def test_graph_evidence_is_the_strongest_part() -> None:
-    found = graph([CoEngagement("c_1", "own", 9)], [IntentTie("hiking", "c_1", 1, 1)], figures(own=(9, 0), c_1=(9, 0)))
+    found = graph([CoEngagement("c_1", "own", 9)], [IntentTie("hiking", "c_1", 1)], {"hiking": 1}, figures(own=(9, 0), c_1=(9, 0)))
     assert evidence(found) == {"c_1": SharedCampaign("own", 9)}
 
 
@@ -87,16 +87,16 @@ ids = st.sampled_from(["a", "b", "c", "d"])
 
 @given(
     st.lists(st.builds(CoEngagement, ids, ids, st.integers(1, 50)), unique_by=lambda tie: (tie.campaign_id, tie.via)),
-    st.lists(st.builds(IntentTie, ids, ids, st.just(0), st.integers(1, 50)), unique_by=lambda tie: (tie.intent, tie.campaign_id)),
+    st.lists(st.builds(IntentTie, ids, ids, st.integers(1, 50)), unique_by=lambda tie: (tie.intent, tie.campaign_id)),
+    st.dictionaries(ids, st.integers(1, 9)),
     st.dictionaries(ids, st.tuples(counts, counts)),
 )
 def test_graph_scores_stay_between_0_and_2_and_ignore_the_order_of_rows(
-    co_engaged: list[CoEngagement], intents: list[IntentTie], known: dict[str, tuple[int, int]]
+    co_engaged: list[CoEngagement], intents: list[IntentTie], expressed: dict[str, int], known: dict[str, tuple[int, int]]
 ) -> None:
-    intents = [replace(tie, expressed=1 + "abcd".index(tie.intent)) for tie in intents]
-    found = graph(co_engaged, intents, figures(**known))
+    found = graph(co_engaged, intents, expressed, figures(**known))
     assert all(0 < each.score <= 2 + 1e-9 for each in found)
-    again = graph(co_engaged[::-1], intents[::-1], figures(**known))
+    again = graph(co_engaged[::-1], intents[::-1], expressed, figures(**known))
     assert sorted(again, key=lambda each: each.campaign_id) == sorted(found, key=lambda each: each.campaign_id)
 
 

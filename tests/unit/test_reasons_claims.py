@@ -71,10 +71,9 @@ def around(user_id: str, everyone: dict[str, CustomerTies]) -> Surroundings:
         neighbours=tuple(NeighbourTie(each.user_id, key, tie.weight) for each in others for key, tie in each.engaged_with.items()),
         co_engaged=tuple(CoEngagement(other, via, n) for (via, other), n in pairs.items() if via in me.engaged_with),
         intents=tuple(
-            IntentTie(intent=intent, campaign_id=key, expressed=me.expressed[intent].count, customers=n)
-            for (intent, key), n in voiced.items()
-            if intent in me.expressed
+            IntentTie(intent=intent, campaign_id=key, customers=n) for (intent, key), n in voiced.items() if intent in me.expressed
         ),
+        expressed={intent: tally.count for intent, tally in me.expressed.items()},
     )
 
 
