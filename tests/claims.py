@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ranking.cases import OUTCOMES
 from ranking.engagement import EngagementWeights, weight_of
-from ranking.words import words_of
+from ranking.words import campaign_text, terms_of, words_of
 from stores.records import DAY_MS, Campaign, Record
 
 WEIGHTS = EngagementWeights()
@@ -65,6 +65,13 @@ class Claims(Struct, frozen=True, kw_only=True):
             rf"You came for (.+) (once|\d+ times), and {name} is of that category\.": lambda said, times: (
                 self.campaigns[campaign_id].category == said and self.expressed(user_id, said) == number(times)
             ),
+            rf"You spoke of (.+) (once|\d+ times), and {name} is about it\.": lambda term, times: (
+                set(term.split()) <= set(words_of(campaign_text(self.campaigns[campaign_id])))
+                and number(times) in self.spoke(user_id, term)
+            ),
+            rf"You responded (once|\d+ times) by (.+), and {name} comes that way\.": lambda times, channel: (
+                channel in self.campaigns[campaign_id].channels and self.responded_by(user_id, channel) == number(times)
+            ),
             rf"You speak of (.+), and customers who did responded to {name}\.": lambda word: (
                 word in self.words(user_id) and len(self.led(word, campaign_id)) > 1
             ),
@@ -87,6 +94,15 @@ class Claims(Struct, frozen=True, kw_only=True):
     def words(self, user_id: str) -> set[str]:
         """All words that a customer said."""
         return {word for each in self.records if each.user_id == user_id and each.speaks for word in words_of(each.message or "")}
+
+    def spoke(self, user_id: str, term: str) -> set[int]:
+        """In how many messages a customer said it: as a word among others, and as a phrase of its own."""
+        said = [terms_of(each.message or "") for each in self.records if each.user_id == user_id and each.speaks]
+        return {sum(each in terms for terms in said) for each in (term, f'"{term}"')}
+
+    def responded_by(self, user_id: str, channel: str) -> int:
+        """How often a customer engaged by a channel."""
+        return sum(each.user_id == user_id and each.channel == channel and engages(each) for each in self.records)
 
     def led(self, word: str, campaign_id: str) -> set[str]:
         """Who said a word and responded to a campaign in one conversation."""

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from ranking.eligibility import Policy
 from ranking.engagement import EngagementWeights, ties_of
 from ranking.recommend import Customer, Tuning, lineup, recommend
-from stores.evidence import CampaignFigures, Catalogue, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie, Surroundings
+from stores.evidence import CampaignFigures, Catalogue, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie, Surroundings, WordTie
 from stores.records import Campaign, CustomerTies, Record, Rules
 from tests.claims import Claims
 
 NOW_MS = 1_000_000
 USERS = [f"u_{n}" for n in range(5)]
 CAMPAIGNS = {
-    "c_0": Campaign(campaign_id="c_0", name="Trail Days", category="outdoor", group="spring"),
+    "c_0": Campaign(campaign_id="c_0", name="Trail Days", category="outdoor", group="spring", channels=("email",)),
     "c_1": Campaign(campaign_id="c_1", name="Harbour Week (sea)", category="sea", group="spring", repeatable=True),
-    "c_2": Campaign(campaign_id="c_2", name="Quiet Pages.", category="outdoor", repeatable=True),
+    "c_2": Campaign(campaign_id="c_2", name="Quiet Pages.", category="outdoor", repeatable=True, channels=("app", "email")),
     "c_3": Campaign(campaign_id="c_3", name="Warm Rooms, as you did", category="home"),
     "c_9": Campaign(campaign_id="c_9", name="Gift Card", rules=Rules(fallback=True)),
 }
@@ -30,7 +30,8 @@ records = st.lists(
         user_id=st.sampled_from(USERS),
         timestamp_ms=st.integers(1, NOW_MS),
         event=st.sampled_from(["message", "click", "conversion", "impression", "dismissal", "mailing"]),
-        message=st.just("words"),
+        message=st.sampled_from(["words", "warm rooms", "Trail days, by the sea", "quiet pages at home"]),
+        channel=st.sampled_from([None, "email", "app"]),
         role=st.sampled_from(["customer", "customer", "customer", "agent"]),
         campaign_id=st.sampled_from([None, *CAMPAIGNS]),
         group=st.sampled_from([None, "spring"]),
@@ -74,6 +75,8 @@ def around(user_id: str, everyone: dict[str, CustomerTies]) -> Surroundings:
             IntentTie(intent=intent, campaign_id=key, customers=n) for (intent, key), n in voiced.items() if intent in me.expressed
         ),
         expressed={intent: tally.count for intent, tally in me.expressed.items()},
+        words=tuple(WordTie(word, tally.count, tally.last_at_ms) for word, tally in me.words.items()),
+        channels=me.channels,
     )
 
 
@@ -102,6 +105,10 @@ def test_every_claim_in_a_reason_is_what_the_records_say(said: list[Record], ali
         "1 customer who expressed the intent purchase, as you did, responded to Trail Days.",
         "You responded to Trail Days once before.",
         "You came for outdoor once, and Trail Days is of that category.",
+        "You spoke of trail once, and Trail Days is about it.",
+        "You spoke of sea 2 times, and Trail Days is about it.",
+        "You responded 2 times by email, and Trail Days comes that way.",
+        "You responded once by app, and Trail Days comes that way.",
         "You came for sea 2 times, and Trail Days is of that category.",
         "You responded once to campaigns of the category sea, and Trail Days is one.",
         "You responded twice to campaigns of the group spring, and Trail Days is one.",
@@ -116,7 +123,7 @@ def test_every_claim_in_a_reason_is_what_the_records_say(said: list[Record], ali
 )
 def test_a_claim_that_is_not_so_is_found(untrue: str) -> None:
     said = [
-        Record(message_id=f"m{n}", user_id=user_id, timestamp_ms=n, event="click", campaign_id=key, intent="sea")
+        Record(message_id=f"m{n}", user_id=user_id, timestamp_ms=n, event="click", campaign_id=key, intent="sea", channel="email")
         for n, (user_id, key) in enumerate([("u_1", "c_0"), ("u_1", "c_1"), ("u_0", "c_1")])
     ]
     claims = Claims(records=said, campaigns=CAMPAIGNS)
