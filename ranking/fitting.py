@@ -3,7 +3,9 @@
 The fitted model is plain numbers, evaluated without the libraries that fit it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import log
 
 import numpy as np
 from msgspec import Struct
@@ -30,6 +32,8 @@ HELD_OUT_SHARE = 0.25
 NEGATIVES = 300
 FIRST_OF_EACH = 20
 SMALLEST_SCALE = 1e-6
+BEYOND_PRIOR = 5.0
+BEYOND_SHARE = 0.5
 TALK = "own_history.talk"
 """The feature that needs the model to keep which words lead where."""
 EITHER_WAY = frozenset(("engagement.age", "engagement.customers"))
@@ -37,7 +41,8 @@ EITHER_WAY = frozenset(("engagement.age", "engagement.customers"))
 
 
 class Example(Struct, frozen=True, kw_only=True):
-    """One case as the fit sees it: `values` (candidates, features) in the order of `names`, and which rows the customer responded to.
+    """One case as the fit sees it: `values` (candidates, features), rows in the order of `campaign_ids` and columns in that of `names`,
+    and which rows the customer responded to.
 
     `stands_for` says how many campaigns each row stands for: those that were drawn stand for the ones that were not.
     """
@@ -45,6 +50,7 @@ class Example(Struct, frozen=True, kw_only=True):
     user_id: str
     at_ms: int
     ended_ms: int
+    campaign_ids: tuple[str, ...]
     names: tuple[str, ...]
     values: Matrix
     positive: NDArray[np.bool_]
@@ -67,6 +73,7 @@ def example_of(scene: Scene) -> Example:
         user_id=scene.case.user_id,
         at_ms=scene.case.at_ms,
         ended_ms=scene.case.ended_ms,
+        campaign_ids=tuple(rows),
         names=names,
         values=np.array([[row.get(name, 0.0) for name in names] for row in rows.values()]),
         positive=np.array([key in scene.truth for key in rows]),
@@ -111,6 +118,7 @@ def fit(
         scales={name: round(float(scale), 6) for name, scale, weight in zip(names, scales, weights, strict=True) if weight},
         centre=round(float(np.mean([np.max(aligned(example, names) @ weights) for example in past])), 6),
         usual=dict(usual),
+        beyond=chosen_beyond(past, names, weights),
         leads={word: dict(leads[word]) for word in leads} if dict(zip(names, weights, strict=True)).get(TALK) else {},
         cases=len(past),
         positives=int(sum(each.positive.sum() for each in past)),
@@ -119,6 +127,24 @@ def fit(
         why=f"fitted by {objective} on {len(past)} cases that had ended before {iso(before_ms)}",
     )
     return model.versioned()
+
+
+def chosen_beyond(past: Sequence[Example], names: Sequence[str], weights: Matrix) -> dict[str, float]:
+    """For each campaign, half of log((chosen + 5) / (expected + 5)): how often it was chosen in past cases, and by these weights should be.
+
+    Five cases are added so that few say little; half, since popularity, one of the signals, has told some of it.
+    """
+    chosen: dict[str, float] = defaultdict(float)
+    expected: dict[str, float] = defaultdict(float)
+    for example in past:
+        sums = aligned(example, names) @ weights
+        odds = np.exp(sums - sums.max())
+        chances = odds / (odds @ example.stands_for) * example.positive.sum()
+        for key, positive, stands_for, chance in zip(example.campaign_ids, example.positive, example.stands_for, chances, strict=True):
+            chosen[key] += float(positive)
+            expected[key] += float(chance * stands_for)
+    found = ((key, BEYOND_SHARE * log((chosen[key] + BEYOND_PRIOR) / (expected[key] + BEYOND_PRIOR))) for key in sorted(expected))
+    return {key: round(beyond, DECIMALS) for key, beyond in found if round(beyond, DECIMALS)}
 
 
 def aligned(example: Example, names: Sequence[str]) -> Matrix:

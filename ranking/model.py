@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ranking.conversations import NO_LEADS, Leads
 from ranking.fusion import DECIMALS, Fused, Parts, Ranked, best, fuse
+from ranking.sources import ENGAGEMENT
 
 RANK_K = 60
 
@@ -32,7 +33,7 @@ class RankingModel(Struct, frozen=True, kw_only=True):
     A feature of a campaign that its source does not speak of is 0. `scales` are the features' standard deviations in
     training: weight x scale tells how much a feature matters. `centre` is what is taken off the sum before it becomes a
     score. `usual` says of phrases of campaigns' names how much of all that customers say they make up, `leads` which words lead to
-    which campaigns. `kind` "rrf" uses no
+    which campaigns, `beyond` how much likelier a campaign was chosen in the past than its signals tell. `kind` "rrf" uses no
     weights: sources are fused by reciprocal rank. `objective` is what the weights were fitted to; `why` says in words why this
     kind was chosen.
     """
@@ -43,6 +44,7 @@ class RankingModel(Struct, frozen=True, kw_only=True):
     centre: float = 0.0
     usual: dict[str, float] = {}
     leads: Leads = NO_LEADS
+    beyond: dict[str, float] = {}
     objective: str = ""
     cases: int = 0
     positives: int = 0
@@ -57,7 +59,8 @@ class RankingModel(Struct, frozen=True, kw_only=True):
         if self.kind == "rrf":
             return replace(self, version="rrf")
         leads = [(word, sorted(places.items())) for word, places in sorted(self.leads.items())]
-        content = msgspec.json.encode([self.kind, sorted(self.weights.items()), self.centre, sorted(self.usual.items()), leads])
+        weights, usual, beyond = (sorted(each.items()) for each in (self.weights, self.usual, self.beyond))
+        content = msgspec.json.encode([self.kind, weights, self.centre, usual, leads, beyond])
         return replace(self, version=hashlib.blake2b(content, digest_size=8).hexdigest())
 
 
@@ -89,6 +92,12 @@ def contribution(ranked: Ranked, weights: Mapping[str, float]) -> float:
     return total + weights.get("present", 0.0) + weights.get("rank", 0.0) * reciprocal(ranked.rank)
 
 
+def contributed(source: str, ranked: Ranked, weights: Mapping[str, float], model: RankingModel) -> float:
+    """The `contribution` of one source's place; engagement's has what the campaign was chosen for beyond its signals, too."""
+    beyond = model.beyond.get(ranked.candidate.campaign_id, 0.0) if source == ENGAGEMENT else 0.0
+    return contribution(ranked, weights) + beyond
+
+
 def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel, *, most: int | None = None) -> list[Fused]:
     """The sum of all features x weights as a score in [0, 1]: 1 / (1 + exp(centre - sum)); contributions are parts of the sum.
 
@@ -98,7 +107,7 @@ def linear(rankings: Mapping[str, Sequence[Ranked]], model: RankingModel, *, mos
     for source, found in rankings.items():
         weights = weights_of(source, model)
         for each in found:
-            parts[each.candidate.campaign_id].append((round(contribution(each, weights), DECIMALS), source, each))
+            parts[each.candidate.campaign_id].append((round(contributed(source, each, weights, model), DECIMALS), source, each))
     return best(parts, partial(squashed, centre=model.centre), most=most)
 
 

@@ -12,7 +12,7 @@ from ranking.diversity import diversified, pool
 from ranking.eligibility import Policy, Standing, allowed, fallbacks, restricted, standing
 from ranking.fusion import Fused, Place, Ranked, ranked
 from ranking.holdout import held_out
-from ranking.model import RRF, RankingModel, contribution, fused, weights_of
+from ranking.model import RRF, RankingModel, contributed, fused, weights_of
 from ranking.own_history import Trait, by_trait, own_history
 from ranking.popularity import Lately, engagement, kind_rates, lately
 from ranking.reasons import nothing_else, reason
@@ -161,7 +161,7 @@ def leaders(popular: list[Ranked], model: RankingModel) -> list[Ranked]:
     if model.kind == "rrf":
         return popular
     weights = weights_of(ENGAGEMENT, model)
-    return sorted(popular, key=lambda each: (-contribution(each, weights), each.candidate.campaign_id))
+    return sorted(popular, key=lambda each: (-contributed(ENGAGEMENT, each, weights, model), each.candidate.campaign_id))
 
 
 def recommend(customer: Customer, lineup: Lineup, *, limit: int, tuning: Tuning, who: Standing | None = None) -> list[Recommended]:

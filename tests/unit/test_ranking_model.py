@@ -1,6 +1,6 @@
 import random
 from itertools import pairwise
-from math import isclose
+from math import isclose, log
 
 import numpy as np
 import pytest
@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ranking.cases import Case
-from ranking.fitting import FEWEST_CASES, Example, fit, fit_model
-from ranking.fusion import ranked
+from ranking.fitting import FEWEST_CASES, Example, chosen_beyond, fit, fit_model
+from ranking.fusion import Ranked, ranked
 from ranking.model import RRF, RankingModel, contribution, fused, linear, weights_of
 from ranking.objectives import OBJECTIVES, Objective, Told, surprise
-from ranking.sources import Candidate, Popularity
+from ranking.recommend import leaders
+from ranking.sources import ENGAGEMENT, Candidate, Popularity
 from ranking.walk import Archive, scenes
 from stores.records import DAY_MS, Campaign, Record
 
@@ -63,6 +64,7 @@ def test_equal_versions_are_equal_rankings() -> None:
     assert MODEL.versioned().version == replace(MODEL, cases=9, why="other words").versioned().version
     assert MODEL.versioned().version != replace(MODEL, centre=2.0).versioned().version
     assert MODEL.versioned().version != replace(MODEL, usual={'"tea"': 0.5}).versioned().version
+    assert MODEL.versioned().version != replace(MODEL, beyond={"c_1": 0.5}).versioned().version
 
 
 def example(number: int, *, ended_ms: int = 0) -> Example:
@@ -75,6 +77,7 @@ def example(number: int, *, ended_ms: int = 0) -> Example:
         user_id=f"u{number}",
         at_ms=0,
         ended_ms=ended_ms,
+        campaign_ids=tuple(f"c_{row:02}" for row in range(12)),
         names=("a.good", "a.noise"),
         values=values,
         positive=positive,
@@ -88,6 +91,35 @@ def test_a_fit_weighs_what_told_the_outcomes_apart() -> None:
     assert model.weights["a.good"] > 5 * abs(model.weights.get("a.noise", 0.0))
     assert model.cases == FEWEST_CASES
     assert model == fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
+
+
+def test_what_is_chosen_oftener_than_its_signals_tell_stands_higher_by_half_of_that() -> None:
+    """Four alike campaigns in eight cases, of which one is always chosen: expected were two times each."""
+    alike = [
+        replace(example(n), campaign_ids=tuple("abcd"), values=np.zeros((4, 2)), positive=np.arange(4) == 2, stands_for=np.ones(4))
+        for n in range(8)
+    ]
+    found = chosen_beyond(alike, ("a.good", "a.noise"), np.zeros(2))
+    assert found.keys() == set("abcd")
+    assert isclose(found["c"], log((8 + 5) / (2 + 5)) / 2, abs_tol=1e-6)
+    assert isclose(found["a"], log((0 + 5) / (2 + 5)) / 2, abs_tol=1e-6)
+
+
+def test_a_drawn_campaign_is_expected_for_those_that_it_stands_for() -> None:
+    drawn = replace(
+        example(0), campaign_ids=("a", "b"), values=np.zeros((2, 2)), positive=np.array([True, False]), stands_for=np.array([1.0, 3.0])
+    )
+    found = chosen_beyond([drawn], ("a.good", "a.noise"), np.zeros(2))
+    assert isclose(found["a"], log((1 + 5) / (1 / 4 + 5)) / 2, abs_tol=1e-6)
+    assert isclose(found["b"], log(5 / (3 / 4 + 5)) / 2, abs_tol=1e-6)
+
+
+def test_a_campaign_chosen_beyond_its_signals_comes_before_its_like_and_leads_for_everybody() -> None:
+    model = replace(MODEL, weights={"engagement.rate": 1.0}, beyond={"c_2": 0.5})
+    found = {ENGAGEMENT: [Ranked(1, Candidate(key, 0.5, Popularity(1, 1, 1.0), {"rate": 0.2})) for key in ("c_1", "c_2")]}
+    assert [each.campaign_id for each in linear(found, model)] == ["c_2", "c_1"]
+    assert [each.campaign_id for each in linear(found, replace(model, beyond={}))] == ["c_1", "c_2"]
+    assert [each.candidate.campaign_id for each in leaders(found[ENGAGEMENT], model)] == ["c_2", "c_1"]
 
 
 def told(seed: int) -> list[Told]:
