@@ -34,6 +34,8 @@ FIRST_OF_EACH = 20
 SMALLEST_SCALE = 1e-6
 BEYOND_PRIOR = 5.0
 BEYOND_SHARE = 0.5
+MOST_BEYOND = 10_000
+"""How many campaigns' terms a model keeps, the strongest: with the longest ids that there may be they are 1.4 MB."""
 TALK = "own_history.talk"
 """The feature that needs the model to keep which words lead where."""
 EITHER_WAY = frozenset(("engagement.age", "engagement.customers"))
@@ -132,7 +134,8 @@ def fit(
 def chosen_beyond(past: Sequence[Example], names: Sequence[str], weights: Matrix) -> dict[str, float]:
     """For each campaign, half of log((chosen + 5) / (expected + 5)): how often it was chosen in past cases, and by these weights should be.
 
-    Five cases are added so that few say little; half, since popularity, one of the signals, has told some of it.
+    Five cases are added so that few say little; half, since popularity, one of the signals, has told some of it. At most the
+    10,000 strongest.
     """
     chosen: dict[str, float] = defaultdict(float)
     expected: dict[str, float] = defaultdict(float)
@@ -144,7 +147,9 @@ def chosen_beyond(past: Sequence[Example], names: Sequence[str], weights: Matrix
             chosen[key] += float(positive)
             expected[key] += float(chance * stands_for)
     found = ((key, BEYOND_SHARE * log((chosen[key] + BEYOND_PRIOR) / (expected[key] + BEYOND_PRIOR))) for key in sorted(expected))
-    return {key: round(beyond, DECIMALS) for key, beyond in found if round(beyond, DECIMALS)}
+    told = {key: round(beyond, DECIMALS) for key, beyond in found}
+    strongest = sorted((key for key in told if told[key]), key=lambda key: (-abs(told[key]), key))[:MOST_BEYOND]
+    return {key: told[key] for key in sorted(strongest)}
 
 
 def aligned(example: Example, names: Sequence[str]) -> Matrix:

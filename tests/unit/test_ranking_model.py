@@ -93,7 +93,7 @@ def test_a_fit_weighs_what_told_the_outcomes_apart() -> None:
     assert model == fit([example(n) for n in range(FEWEST_CASES)], before_ms=1)
 
 
-def test_what_is_chosen_oftener_than_its_signals_tell_stands_higher_by_half_of_that() -> None:
+def test_what_is_chosen_oftener_than_its_signals_tell_stands_higher_by_half_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four alike campaigns in eight cases, of which one is always chosen: expected were two times each."""
     alike = [
         replace(example(n), campaign_ids=tuple("abcd"), values=np.zeros((4, 2)), positive=np.arange(4) == 2, stands_for=np.ones(4))
@@ -101,6 +101,8 @@ def test_what_is_chosen_oftener_than_its_signals_tell_stands_higher_by_half_of_t
     ]
     found = chosen_beyond(alike, ("a.good", "a.noise"), np.zeros(2))
     assert found.keys() == set("abcd")
+    monkeypatch.setattr("ranking.fitting.MOST_BEYOND", 2)
+    assert chosen_beyond(alike, ("a.good", "a.noise"), np.zeros(2)) == {"a": found["a"], "c": found["c"]}
     assert isclose(found["c"], log((8 + 5) / (2 + 5)) / 2, abs_tol=1e-6)
     assert isclose(found["a"], log((0 + 5) / (2 + 5)) / 2, abs_tol=1e-6)
 
