@@ -28,8 +28,8 @@ def reason(campaign_id: str, places: Sequence[Place], campaigns: Mapping[str, Ca
     What ties the customer to it goes before what is merely popular, and any other tie before a word that the customer said once. For
     a customer never heard of, the sentence says so.
     """
-    ties = sorted((place for place in places if place.source != ENGAGEMENT), key=lambda place: in_passing(place.evidence))
-    told = ties[0] if ties else places[0]
+    ties = (place for place in places if place.source != ENGAGEMENT)
+    told = min(ties, key=lambda place: in_passing(place.evidence), default=places[0])
     return ("" if known else UNKNOWN_CUSTOMER) + sentence(campaign_id, told.evidence, campaigns)
 
 
