@@ -114,13 +114,14 @@ def fit(
     names = sorted({name for example in past for name in example.names})
     objective = best_objective(names, past)
     weights, scales = weighed(names, past, OBJECTIVES[objective])
+    sums = [aligned(example, names) @ weights for example in past]
     model = RankingModel(
         kind="linear",
         weights={name: float(weight) for name, weight in zip(names, weights, strict=True) if weight},
         scales={name: round(float(scale), 6) for name, scale, weight in zip(names, scales, weights, strict=True) if weight},
-        centre=round(float(np.mean([np.max(aligned(example, names) @ weights) for example in past])), 6),
+        centre=round(float(np.mean([np.max(each) for each in sums])), 6),
         usual=dict(usual),
-        beyond=chosen_beyond(past, names, weights),
+        beyond=chosen_beyond(past, sums),
         leads={word: dict(leads[word]) for word in leads} if dict(zip(names, weights, strict=True)).get(TALK) else {},
         cases=len(past),
         positives=int(sum(each.positive.sum() for each in past)),
@@ -131,17 +132,17 @@ def fit(
     return model.versioned()
 
 
-def chosen_beyond(past: Sequence[Example], names: Sequence[str], weights: Matrix) -> dict[str, float]:
-    """For each campaign, half of log((chosen + 5) / (expected + 5)): how often it was chosen in past cases, and by these weights should be.
+def chosen_beyond(past: Sequence[Example], sums: Sequence[Matrix]) -> dict[str, float]:
+    """For each campaign, half of log((chosen + 5) / (expected + 5)): how often it was chosen in past cases, and by these weighted sums
+    of the examples' rows should be.
 
     Five cases are added so that few say little; half, since popularity, one of the signals, has told some of it. At most the
     10,000 strongest.
     """
     chosen: dict[str, float] = defaultdict(float)
     expected: dict[str, float] = defaultdict(float)
-    for example in past:
-        sums = aligned(example, names) @ weights
-        odds = np.exp(sums - sums.max())
+    for example, each in zip(past, sums, strict=True):
+        odds = np.exp(each - each.max())
         chances = odds / (odds @ example.stands_for) * example.positive.sum()
         for key, positive, stands_for, chance in zip(example.campaign_ids, example.positive, example.stands_for, chances, strict=True):
             chosen[key] += float(positive)

@@ -99,10 +99,10 @@ def test_what_is_chosen_oftener_than_its_signals_tell_stands_higher_by_half_of_t
         replace(example(n), campaign_ids=tuple("abcd"), values=np.zeros((4, 2)), positive=np.arange(4) == 2, stands_for=np.ones(4))
         for n in range(8)
     ]
-    found = chosen_beyond(alike, ("a.good", "a.noise"), np.zeros(2))
+    found = chosen_beyond(alike, [np.zeros(4)] * 8)
     assert found.keys() == set("abcd")
     monkeypatch.setattr("ranking.fitting.MOST_BEYOND", 2)
-    assert chosen_beyond(alike, ("a.good", "a.noise"), np.zeros(2)) == {"a": found["a"], "c": found["c"]}
+    assert chosen_beyond(alike, [np.zeros(4)] * 8) == {"a": found["a"], "c": found["c"]}
     assert isclose(found["c"], log((8 + 5) / (2 + 5)) / 2, abs_tol=1e-6)
     assert isclose(found["a"], log((0 + 5) / (2 + 5)) / 2, abs_tol=1e-6)
 
@@ -111,7 +111,7 @@ def test_a_drawn_campaign_is_expected_for_those_that_it_stands_for() -> None:
     drawn = replace(
         example(0), campaign_ids=("a", "b"), values=np.zeros((2, 2)), positive=np.array([True, False]), stands_for=np.array([1.0, 3.0])
     )
-    found = chosen_beyond([drawn], ("a.good", "a.noise"), np.zeros(2))
+    found = chosen_beyond([drawn], [np.zeros(2)])
     assert isclose(found["a"], log((1 + 5) / (1 / 4 + 5)) / 2, abs_tol=1e-6)
     assert isclose(found["b"], log(5 / (3 / 4 + 5)) / 2, abs_tol=1e-6)
 
