@@ -151,9 +151,14 @@ def _taken(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _content_id(fields: Mapping[str, object]) -> str:
-    """The id of a record that came without one: from its content, so that the same record twice is one record."""
+    """The id of a record that came without one: from its content, so that the same record twice is one record.
+
+    A mailing is known by its group too, and a profile by what it states: of one customer there may be several at one moment.
+    """
     content = [fields.get(name) for name in ("user_id", "campaign_id", "timestamp_ms", "event", "message")]
     said = [fields["profile"]] if "profile" in fields else []
+    if fields["event"] == "mailing" and "group" in fields:
+        said.append(fields["group"])
     return hashlib.sha256(msgspec.json.encode(content + said, order="sorted")).hexdigest()
 
 

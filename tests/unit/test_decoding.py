@@ -88,6 +88,13 @@ def test_a_record_without_an_id_gets_one_from_its_normalised_content():
     assert decode_record({**without, "event": "click"}).message_id != expected
 
 
+def test_mailings_of_two_groups_at_one_moment_are_two_records():
+    mailing = {"user_id": "u1", "timestamp": AT, "event": "mailing", "group": "spring"}
+    other = {**mailing, "group": "summer"}
+    assert decode_record(mailing).message_id == decode_record({**mailing, "type": "mailing", "group": " spring "}).message_id
+    assert decode_record(mailing).message_id != decode_record(other).message_id
+
+
 @pytest.mark.parametrize(
     ("given_id", "kept"),
     [(12, "12"), (12.0, "12"), (1.5, "1.5"), (2**63 - 1, "9223372036854775807"), (" a@b.c ", "a@b.c"), ("A" * 128, "A" * 128)],
