@@ -123,8 +123,9 @@ def lineup(
 ) -> Lineup:
     """The lineup at `now_ms`: everything about the campaigns that does not depend on who asks.
 
-    What the lineup `before` made of the same campaigns is taken over. `also` are campaigns that are offered whether they run
-    or not: a case may name them.
+    Recent figures are counted back from the newest record, or from `now_ms` where that record is dated ahead: a wrong clock
+    somewhere would make everything else old. What the lineup `before` made of the same campaigns is taken over. `also` are
+    campaigns that are offered whether they run or not: a case may name them.
     """
     runs = running(catalogue.campaigns, now_ms=now_ms)
     for key in also:
@@ -132,7 +133,8 @@ def lineup(
     held_back = {key: runs[key] for key in fallbacks(runs)}
     offered = {key: campaign for key, campaign in runs.items() if key not in held_back}
     same = before is not None and before.offered == offered and before.catalogue.vectors is catalogue.vectors
-    recent = lately(catalogue.days, newest_ms=catalogue.newest_ms, half_life_days=tuning.engagement_half_life_days)
+    latest_ms = min(catalogue.newest_ms, now_ms)
+    recent = lately(catalogue.days, newest_ms=latest_ms, half_life_days=tuning.engagement_half_life_days)
     rates = engagement(
         catalogue.figures,
         offered,

@@ -1,11 +1,25 @@
+from datetime import datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ranking.fusion import fuse, ranked
 from ranking.recommend import Customer, Tuning, lineup, personal, recommend
 from ranking.sources import ENGAGEMENT
-from stores.evidence import CampaignFigures, Catalogue, CoEngagement, IntentTie, Neighbour, NeighbourTie, OwnTie, Surroundings, WordTie
-from stores.records import Campaign
+from stores.evidence import (
+    CampaignDay,
+    CampaignFigures,
+    Catalogue,
+    CoEngagement,
+    IntentTie,
+    Neighbour,
+    NeighbourTie,
+    OwnTie,
+    Surroundings,
+    WordTie,
+)
+from stores.records import Campaign, epoch_ms
 
 NOW_MS = 1_000
 TUNING = Tuning()
@@ -44,6 +58,14 @@ def test_a_customer_never_heard_of_gets_what_is_popular_and_is_told_so() -> None
 def test_a_customer_never_heard_of_gets_an_answer_whatever_the_source_weights_are() -> None:
     tuning = Tuning(source_weights={ENGAGEMENT: 0.0})
     assert recommend(Customer(user_id="u", known=False), LINEUP, limit=2, tuning=tuning)
+
+
+def test_a_record_that_is_dated_ahead_makes_nothing_else_old() -> None:
+    days = tuple(CampaignDay(campaign_id=key, day="1970-01-01", clicks=4, impressions=40) for key in ("c_1", "c_2"))
+    as_it_is = lineup(replace(CATALOGUE, days=days, newest_ms=NOW_MS), now_ms=NOW_MS, tuning=TUNING)
+    ahead = CampaignDay(campaign_id="c_3", day="2099-01-01", clicks=1)
+    with_one_ahead = lineup(replace(CATALOGUE, days=(*days, ahead), newest_ms=epoch_ms(datetime(2099, 1, 1))), now_ms=NOW_MS, tuning=TUNING)
+    assert {key: with_one_ahead.recent[key] for key in ("c_1", "c_2")} == as_it_is.recent
 
 
 def test_three_ways_of_being_alike_do_not_outvote_what_the_customer_says_and_what_does_well() -> None:
