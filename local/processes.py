@@ -15,6 +15,8 @@ from types import FrameType
 
 # Below the kernel's ephemeral range: a client that redials a dead server's port can never be given that port as its own.
 PORTS = range(20_000, 32_000)
+PROMISED: set[int] = set()
+"""Ports on which something of this process will listen, though nothing may do so yet."""
 LOG_BYTES = 10_000_000
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -160,9 +162,13 @@ def port_is_free(port: int, *, host: str = "127.0.0.1") -> bool:
 
 
 def free_port(among: range = PORTS) -> int:
-    """A free loopback port, drawn at random so that two stacks starting at once hardly ever draw the same."""
+    """A free loopback port that is promised to nothing else of this process, drawn at random.
+
+    At random, so that two stacks that start at once hardly ever draw the same.
+    """
     for port in random.sample(among, 200):
-        if port_is_free(port):
+        if port not in PROMISED and port_is_free(port):
+            PROMISED.add(port)
             return port
     raise CannotStart(f"no free port was found between {among.start} and {among.stop}")
 

@@ -15,7 +15,18 @@ from msgspec import Struct
 from local.dagster_runs import LOCATION, DagsterRuns, Finished
 from local.engines import RunningEngines, kept_password, running_engines
 from local.environment import ENV_FILE, ROOT, asked_for, platform_variables, settings_of, write_env_file
-from local.processes import CannotStart, Child, PortTaken, check_running, free_port, port_is_free, spawn, stopped_by_signals, wait_until
+from local.processes import (
+    PROMISED,
+    CannotStart,
+    Child,
+    PortTaken,
+    check_running,
+    free_port,
+    port_is_free,
+    spawn,
+    stopped_by_signals,
+    wait_until,
+)
 from local.programs import SCRIPTS
 from local.steps import Steps
 from local.telling import SHOWN_PATH, Ready, tell_event, tell_ready
@@ -62,6 +73,7 @@ def run(wanted: Wanted, environ: Mapping[str, str], steps: Steps) -> bool:
     for port, option in ((wanted.api_port, "--api-port"), (wanted.dagster_port, "--dagster-port")):
         if not port_is_free(port):
             raise PortTaken(f"port {port} is taken; choose another with {option} (make up {option[2:].upper().replace('-', '_')}=…)")
+        PROMISED.add(port)
     asked = asked_for(environ, wanted.state)
     try:
         with stopped_by_signals(), ExitStack() as at_the_end:
