@@ -23,13 +23,12 @@ from rich.progress import Progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cli.evaluate import STATE, conditions_of, entries_of, given_cases, tuning_of, vectors_of
+from cli.evaluate import STATE, archive_of, cases_in, entries_of, given_cases, vectors_of
 from ranking.fitting import NEGATIVES, Example, example_of, ordered_by, weighed
 from ranking.intervals import mean_by_customer
 from ranking.objectives import OBJECTIVES, Matrix
 from ranking.quality import chosen, judge
-from ranking.walk import Archive, Scene, scenes
-from stores.cases import NAMES
+from ranking.walk import Scene, scenes
 from stores.records import epoch_ms
 from stores.settings import Settings
 
@@ -57,12 +56,12 @@ def day(text: str) -> int:
 def measured(folder: Path, since_ms: int | None) -> dict:
     settings, console = Settings(), Console(stderr=True)
     records, campaigns = entries_of(folder, settings, console)
-    cases = given_cases(next((folder / name for name in NAMES if (folder / name).is_file()), None))
+    cases = given_cases(cases_in(folder))
     if cases is None:
         sys.exit(f"{folder} has no cases")
     with Progress(console=console, transient=True) as progress:
         vectors = vectors_of(records, campaigns, settings, STATE, progress)
-    archive = Archive(records=records, campaigns=campaigns, vectors=vectors, conditions=conditions_of(settings), tuning=tuning_of(settings))
+    archive = archive_of(records, campaigns, vectors, settings)
     judged = chosen(cases, given=True, since_ms=since_ms)
     seen = list(scenes(archive, judged))
     if any(len(scene.lot) - len(scene.truth) > NEGATIVES for scene in seen):

@@ -1,10 +1,11 @@
 """`campaigns evaluate FOLDER`: how good the ranking is on a folder of records, next to simpler ways."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import click
+import msgspec
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
@@ -60,14 +61,14 @@ def evaluate(
     settings, console = settings_or_exit(), Console(stderr=True)
     with console.status("reading the folder"):
         records, campaigns = entries_of(folder, settings, console)
-        cases = given_cases(cases_file or next((folder / name for name in NAMES if (folder / name).is_file()), None))
+        cases = given_cases(cases_file or cases_in(folder))
     if not records or not campaigns:
         raise Failed(f"{folder}: there are {len(records)} records and {len(campaigns)} campaigns to judge a ranking on")
     with Progress(console=console, transient=True) as progress:
         vectors = vectors_of(records, campaigns, settings, state, progress) if embeddings else {}
         task = progress.add_task("judging", total=None)
         found = judge(
-            Archive(records=records, campaigns=campaigns, vectors=vectors, conditions=conditions_of(settings), tuning=tuning_of(settings)),
+            archive_of(records, campaigns, vectors, settings),
             cases=cases,
             since_ms=epoch_ms(since) if since else None,
             refit_share=settings.ranking_refit_share,
@@ -82,24 +83,24 @@ def evaluate(
         show(found)
 
 
-def conditions_of(settings: Settings) -> Conditions:
-    """What the platform would make its evidence with under these settings."""
+def archive_of(
+    records: Sequence[Record], campaigns: dict[str, Campaign], vectors: Mapping[str, np.ndarray], settings: Settings
+) -> Archive:
+    """What there is to judge on, ranked with what the platform would rank with under these settings; nobody is held out."""
     weights = EngagementWeights(
         message=settings.weight_message,
         click=settings.weight_click,
         conversion=settings.weight_conversion,
         unweighted_intents=settings.unweighted_intents,
     )
-    return Conditions(weights=weights, user_vector_half_life_days=settings.user_vector_half_life_days, neighbours=settings.neighbours)
-
-
-def tuning_of(settings: Settings) -> Tuning:
-    """What the platform would rank with under these settings."""
-    return Tuning(
-        fusion_k=settings.fusion_k,
-        rate_prior_exposures=settings.rate_prior_exposures,
-        engagement_half_life_days=settings.engagement_half_life_days,
-        diversity=settings.diversity,
+    return Archive(
+        records=records,
+        campaigns=campaigns,
+        vectors=vectors,
+        conditions=Conditions(
+            weights=weights, user_vector_half_life_days=settings.user_vector_half_life_days, neighbours=settings.neighbours
+        ),
+        tuning=msgspec.convert(settings, Tuning, from_attributes=True),
     )
 
 
@@ -124,6 +125,11 @@ def entries_of(folder: Path, settings: Settings, console: Console) -> tuple[list
     if rejected:
         console.print(f"{rejected} records cannot be read and are left out", style="yellow")
     return list(records.values()), campaigns
+
+
+def cases_in(folder: Path) -> Path | None:
+    """The folder's file of cases, if it has one."""
+    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
 
 
 def given_cases(path: Path | None) -> list[Case] | None:
