@@ -83,9 +83,7 @@ def evaluate(
         show(found)
 
 
-def archive_of(
-    records: Sequence[Record], campaigns: dict[str, Campaign], vectors: Mapping[str, np.ndarray], settings: Settings
-) -> Archive:
+def archive_of(records: Sequence[Record], campaigns: dict[str, Campaign], vectors: Mapping[str, np.ndarray], settings: Settings) -> Archive:
     """What there is to judge on, ranked with what the platform would rank with under these settings; nobody is held out."""
     weights = EngagementWeights(
         message=settings.weight_message,
