@@ -20,7 +20,7 @@ from ranking.recommend import Tuning
 from ranking.walk import Archive
 from ranking.words import campaign_text
 from stores.cases import NAMES, BadCase, read_cases
-from stores.intake import decode_file, pending
+from stores.intake import decode_file, input_files
 from stores.records import Campaign, Record, Rejected, Tombstone, epoch_ms
 from stores.settings import BadSetting, Settings
 from stores.sql import chunks
@@ -107,7 +107,7 @@ def entries_of(folder: Path, settings: Settings, console: Console) -> tuple[list
     records: dict[str, Record] = {}
     campaigns: dict[str, Campaign] = {}
     rejected = 0
-    for path in pending(folder):
+    for path in input_files(folder, links=True):
         if path.name in NAMES:
             continue
         for entry in decode_file(path, max_record_bytes=settings.max_record_bytes):

@@ -31,7 +31,15 @@ Format = Callable[..., Iterator[Decoded]]
 
 def pending(inbox_dir: Path) -> list[Path]:
     """The files that wait to be taken, in name order; not `*.tmp`, hidden files, folders, links or anything else."""
-    found = [Path(entry.path) for entry in os.scandir(inbox_dir) if NAME_PATTERN.match(entry.name) and entry.is_file(follow_symlinks=False)]
+    return input_files(inbox_dir, links=False)
+
+
+def input_files(folder: Path, *, links: bool) -> list[Path]:
+    """The files of a folder that are called like input, in name order; `links` to files count only where they are asked for.
+
+    An inbox must not follow them: whoever may put a file there could have any file read that the platform can read.
+    """
+    found = [Path(entry.path) for entry in os.scandir(folder) if NAME_PATTERN.match(entry.name) and entry.is_file(follow_symlinks=links)]
     return sorted(found, key=lambda path: path.name)
 
 

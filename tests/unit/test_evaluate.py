@@ -41,6 +41,14 @@ def test_a_folder_without_cases_is_cut_by_time(folder: Path) -> None:
     assert low <= mean <= high
 
 
+def test_a_folder_of_links_to_files_is_judged_like_one_of_files(folder: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for file in folder.iterdir():
+        (linked / file.name).symlink_to(file)
+    assert evaluated(str(linked)) == evaluated(str(folder))
+
+
 def test_a_folders_own_cases_are_judged_where_there_are_any(folder: Path) -> None:
     case = {
         "case_id": "x",
