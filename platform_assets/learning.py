@@ -60,7 +60,7 @@ def reason_to_look_again(stores: Stores, last: Fit | Judgement | None, *, by: st
     It stands until records or outcomes are more, or fewer, by the share `ranking_refit_share`.
     """
     if last is None:
-        return "there is none yet"
+        return "for the first time"
     if "ranking_model" in stores.rebuild.assets:
         return "a rebuild was asked for"
     if last.made_by != by:

@@ -22,7 +22,7 @@ from ranking.objectives import OBJECTIVES, Matrix, Objective, Told
 from ranking.own_history import NOTHING_USUAL
 from ranking.placing import SOURCES, by_source, order_of
 from ranking.recommend import Tuning
-from ranking.walk import Archive, Scene, scenes
+from ranking.walk import Archive, Scene, as_served, scenes
 from stores.records import iso
 
 FEWEST_CASES = 60
@@ -221,7 +221,7 @@ def fit_model(archive: Archive, *, most_cases: int = MOST_CASES) -> RankingModel
     for scene in scenes(archive, cases):
         usual, leads = scene.lineup.model.usual, scene.lineup.model.leads
         if scene.case.at_ms >= border_ms:
-            trial = trial or fit(examples, before_ms=border_ms, usual=usual)
+            trial = trial or fit(examples, before_ms=border_ms, usual=usual, leads=leads)
             users.append(scene.case.user_id)
             for name, ndcg10 in rivals(scene, trial, archive.tuning):
                 found.setdefault(name, []).append(ndcg10)
@@ -245,10 +245,11 @@ def few(cases: int) -> str:
 
 def rivals(scene: Scene, model: RankingModel, tuning: Tuning) -> Iterator[tuple[str, float]]:
     """NDCG@10 of the model, of reciprocal rank fusion, and of each source alone."""
-    yield "linear", ndcg(order_of(scene, model, tuning=tuning), scene.truth, k=10)
-    yield "rrf", ndcg(order_of(scene, RRF, tuning=tuning), scene.truth, k=10)
+    plain = as_served(scene, RRF)
+    yield "linear", ndcg(order_of(as_served(scene, model), tuning=tuning), scene.truth, k=10)
+    yield "rrf", ndcg(order_of(plain, tuning=tuning), scene.truth, k=10)
     for source in SOURCES:
-        yield source, ndcg(by_source(source)(scene), scene.truth, k=10)
+        yield source, ndcg(by_source(source)(plain), scene.truth, k=10)
 
 
 def compare(found: Mapping[str, Sequence[float]], users: Sequence[str]) -> dict[str, Comparison]:

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-from msgspec.structs import replace
-
-from ranking.model import RRF, RankingModel
 from ranking.recommend import Tuning, placed
 from ranking.sources import ENGAGEMENT, GRAPH, OWN_HISTORY, SIMILAR_CAMPAIGNS, SIMILAR_CUSTOMERS
 from ranking.walk import Scene
@@ -16,10 +13,10 @@ NOTHING = CampaignFigures(campaign_id="")
 Order = Callable[[Scene], list[str]]
 
 
-def order_of(scene: Scene, model: RankingModel, *, tuning: Tuning) -> list[str]:
-    """The candidates as `recommend` gives them under this model, those that no source ranks by lot at the end."""
-    lineup = replace(scene.lineup, model=model)
-    return completed(scene, [each.campaign_id for each in placed(lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)])
+def order_of(scene: Scene, *, tuning: Tuning) -> list[str]:
+    """The candidates as `recommend` gives them under the scene's model, those that no source ranks by lot at the end."""
+    found = placed(scene.lineup, scene.rankings, limit=len(scene.candidates), tuning=tuning)
+    return completed(scene, [each.campaign_id for each in found])
 
 
 def completed(scene: Scene, first: list[str]) -> list[str]:
@@ -60,11 +57,11 @@ def by_amount(scene: Scene, amounts: Mapping[str, float]) -> list[str]:
 
 
 def methods(tuning: Tuning) -> dict[str, Order]:
-    """Every way that needs no model, by name."""
+    """Every way that needs no model, by name, for a scene as it is served without one."""
     return {
         "random": at_random,
         "popularity": by_popularity,
         "recent_popularity": by_recent_popularity,
         **{source: by_source(source) for source in SOURCES},
-        "rrf": lambda scene: order_of(scene, RRF, tuning=tuning),
+        "rrf": lambda scene: order_of(scene, tuning=tuning),
     }

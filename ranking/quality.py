@@ -16,7 +16,7 @@ from ranking.model import RRF, RankingModel
 from ranking.placing import SOURCES, methods, order_of
 from ranking.recommend import Tuning
 from ranking.refitting import Extent, outgrown
-from ranking.walk import Archive, Scene, scenes
+from ranking.walk import Archive, Scene, as_served, scenes
 from stores.records import iso
 
 SERVED = "served"
@@ -128,20 +128,21 @@ class Trial:
         self._speaking: set[str] = set()
 
     def judge(self, scene: Scene) -> None:
-        """Ranks one scene every way."""
-        model = self._model_at(scene)
+        """Ranks one scene every way, each as a platform that goes that way would: with what its model keeps, or without any."""
+        served, plain = as_served(scene, self._model_at(scene)), as_served(scene, RRF)
         self._cases.append((scene.case.user_id, busy(scene.engagements), scene.case.moment))
         self._sizes.append(len(scene.candidates))
         self._offered |= scene.candidates
         self._speaking |= {source for source, found in scene.rankings.items() if found}
-        self._judged[SERVED].append(judged(order_of(scene, model, tuning=self._tuning), scene))
+        self._judged[SERVED].append(judged(order_of(served, tuning=self._tuning), scene))
         for name, order in self._methods.items():
-            self._judged[name].append(judged(order(scene), scene))
+            self._judged[name].append(judged(order(plain), scene))
 
     def _model_at(self, scene: Scene) -> RankingModel:
-        at_ms, usual = scene.case.at_ms, scene.lineup.model.usual
+        at_ms, kept = scene.case.at_ms, scene.lineup.model
         if self._fitted_on is None or outgrown(self._fitted_on, scene.extent, share=self._refit_share):
-            self._model, self._fitted_on = fit(self.examples, before_ms=at_ms, usual=usual) if self._fitted else RRF, scene.extent
+            self._model = fit(self.examples, before_ms=at_ms, usual=kept.usual, leads=kept.leads) if self._fitted else RRF
+            self._fitted_on = scene.extent
             self._models[iso(at_ms)] = self._model.why
         return self._model
 

@@ -12,7 +12,7 @@ from ranking.cases import Case
 from ranking.eligibility import allowed, standing
 from ranking.fusion import Ranked
 from ranking.known import Conditions
-from ranking.model import RRF
+from ranking.model import RRF, RankingModel
 from ranking.past import Past
 from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
 from ranking.refitting import Extent
@@ -38,16 +38,18 @@ class Archive(Struct, frozen=True, kw_only=True):
 
 class Scene(Struct, frozen=True, kw_only=True):
     """One case with all that was known then. `candidates` may be offered to the customer, or were given with the case, whether the
-    rules allow them or not; `truth` is among them.
+    rules allow them or not; `truth` is among them. `offered` are those that the rules allow.
 
     `rankings` are the sources', of the first 500 at least; `engagements` counts those known of the customer; `extent` is how much
-    past there was. `lot` is all candidates in an order that says nothing and is the same every time.
+    past there was. `lot` is all candidates in an order that says nothing and is the same every time. The lineup's model is none yet:
+    it keeps what was usual and which words led where at that very moment, to fit one on.
     """
 
     case: Case
     customer: Customer
     lineup: Lineup
     candidates: frozenset[str]
+    offered: Mapping[str, Campaign]
     truth: frozenset[str]
     rankings: Mapping[str, Sequence[Ranked]]
     engagements: int
@@ -90,12 +92,19 @@ def scene_of(case: Case, past: Past, now: Lineup, tuning: Tuning) -> Scene:
         customer=customer,
         lineup=now,
         candidates=candidates,
+        offered=offered,
         truth=case.truth & candidates,
         rankings=rankings(customer, now, offered, limit=DEPTH, now_ms=case.at_ms),
         engagements=past.engagements(case.user_id),
         extent=past.extent(),
         lot=tuple(sorted(candidates, key=lambda key: (drawn(case, key), key))),
     )
+
+
+def as_served(scene: Scene, model: RankingModel) -> Scene:
+    """The scene as the platform ranks it under this model: what the model keeps of the past is as old as the model."""
+    now = replace(scene.lineup, model=model)
+    return replace(scene, lineup=now, rankings=rankings(scene.customer, now, scene.offered, limit=DEPTH, now_ms=scene.case.at_ms))
 
 
 def drawn(case: Case, campaign_id: str) -> int:

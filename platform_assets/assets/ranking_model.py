@@ -13,7 +13,7 @@ from ranking.fitting import fit_model
 from ranking.model import RankingModel
 from stores.models import Fit
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 FEATURES_SHOWN = 25
 
 

@@ -17,7 +17,7 @@ from ranking.quality import SERVED, Quality, judge
 from stores.errors import ContractBroken
 from stores.models import Judgement
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 FILE = "ranking_quality.json"
 ONE_FIT = math.inf  # the model is fitted once, before everything that is judged
 SHOWN = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "mrr", "coverage@10", "diversity@10")

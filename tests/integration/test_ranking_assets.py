@@ -70,7 +70,7 @@ def loaded(settings: Settings) -> Settings:
     drop(settings, *SHOP, *past(faithful=0.9))
     result = refresh(settings)
     assert result.success
-    assert outcomes(result) == ["fitted: there is none yet", "judged: there is none yet"]
+    assert outcomes(result) == ["fitted: for the first time", "judged: for the first time"]
     return settings
 
 

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, product
 from math import inf, log2
 
 import pytest
@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ranking.cases import Case, cases_of
+from ranking.fitting import example_of, fit
 from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg, recall, reciprocal_rank
-from ranking.quality import judge, sampled
-from ranking.walk import scenes
+from ranking.model import RRF
+from ranking.placing import order_of
+from ranking.quality import Trial, judge, sampled
+from ranking.recommend import lineup, recommend
+from ranking.walk import Scene, as_served, scenes
 from stores.records import DAY_MS, iso
 from tests.unit.test_ranking_model import shop
 
@@ -78,6 +82,42 @@ def test_the_judged_model_is_fitted_anew_when_the_past_has_grown_by_the_share() 
     fitted_at = sorted(often.models)
     assert all(known[later] > 1.05 * known[earlier] for earlier, later in pairwise(fitted_at))
     assert known[iso(judged[-1])] <= 1.05 * known[fitted_at[-1]]
+
+
+def test_what_is_judged_is_what_is_served() -> None:
+    """Under a model of any age: what it keeps of the past is its own, not the moment's; so with the ways that need no model."""
+    archive = shop(130)
+    seen = list(scenes(archive, cases_of(archive.records, archive.campaigns)))
+    half, last = len(seen) // 2, seen[-20:]
+    kept = seen[half].lineup.model
+    model = fit([example_of(scene) for scene in seen[:half]], before_ms=seen[half].case.at_ms, usual=kept.usual, leads=kept.leads)
+    assert model.kind == "linear"
+    assert model.usual != last[-1].lineup.model.usual
+    for scene, under in product(last, (model, RRF)):
+        served = lineup(scene.lineup.catalogue, now_ms=scene.case.at_ms, tuning=archive.tuning, model=under)
+        assert scene.offered.keys() == served.offered.keys()
+        expected = recommend(scene.customer, served, limit=10, tuning=archive.tuning)
+        assert order_of(as_served(scene, under), tuning=archive.tuning)[: len(expected)] == [each.campaign_id for each in expected]
+
+
+def test_what_a_model_would_be_fitted_on_is_not_what_is_judged() -> None:
+    """A scene's own rankings know what was usual at that very moment; a served model knows it as of its fit, and fusion never."""
+    archive = shop(130)
+    seen = list(scenes(archive, cases_of(archive.records, archive.campaigns)))
+    assert any(unusual(seen[-1]))
+    assert not any(unusual(as_served(seen[-1], RRF)))
+    found = []
+    for blind in (False, True):
+        trial = Trial(archive.tuning, refit_share=inf, fitted=True)
+        trial.examples.extend(map(example_of, seen[:-20]))
+        for scene in seen[-20:]:
+            trial.judge(replace(scene, rankings={}) if blind else scene)
+        found.append(trial.quality().methods)
+    assert found[0] == found[1]
+
+
+def unusual(scene: Scene) -> list[float]:
+    return [each.candidate.signals.get("unusual", 0.0) for each in scene.rankings["own_history"]]
 
 
 def test_given_candidates_are_ranked_though_the_rules_would_not_offer_them() -> None:
