@@ -221,5 +221,10 @@ def strongest(parts: Sequence[tuple[float, Evidence]]) -> Evidence:
 
 
 def last(told: Sequence[Evidence]) -> Evidence:
-    """The one that is told of several that count the same: the last by its fields."""
-    return max(told, key=repr) if len(told) > 1 else told[0]
+    """The one that is told of several that count the same: of the customer's own engagements the narrowest, else the last by its fields."""
+    return max(told, key=lambda each: (narrowness(each), repr(each))) if len(told) > 1 else told[0]
+
+
+def narrowness(evidence: Evidence) -> int:
+    """How near a campaign it is that the customer engaged with: 2 for this very one, 1 for its category, 0 for anything else."""
+    return {"campaign": 2, "category": 1}.get(evidence.kind, 0) if isinstance(evidence, OwnEngagement) else 0

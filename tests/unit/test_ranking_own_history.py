@@ -34,6 +34,14 @@ def test_the_campaign_itself_is_nearer_than_its_category() -> None:
     assert found["boots"].evidence == OwnEngagement("campaign", "boots", 3)
 
 
+def test_of_a_campaign_that_is_alone_in_its_category_and_group_the_campaign_is_told() -> None:
+    alone = replace(BOOTS, group="walkers")
+    running = {"boots": alone, "pens": PENS}
+    [found] = own_history(met(count=3, weight=4.0), running, by_trait(running), len(running), word_index({}))
+    assert found.evidence == OwnEngagement("campaign", "boots", 3)
+    assert isclose(found.score, 3 * (1 / 3) * (1 / 2))
+
+
 def test_a_category_that_everything_is_in_says_nothing() -> None:
     found = proposed(met(count=1, weight=1.0), BOOTS, TENTS)
     assert {key: each.evidence for key, each in found.items()} == {"boots": OwnEngagement("campaign", "boots", 1)}
