@@ -13,7 +13,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,8 @@ def main() -> None:
 
 
 def day(text: str) -> int:
-    """The beginning of a day in epoch milliseconds."""
-    return epoch_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    """The beginning of a day (UTC) in epoch milliseconds."""
+    return epoch_ms(datetime.fromisoformat(text))
 
 
 def measured(folder: Path, since_ms: int | None) -> dict:

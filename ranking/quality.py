@@ -129,7 +129,8 @@ class Trial:
 
     def judge(self, scene: Scene) -> None:
         """Ranks one scene every way, each as a platform that goes that way would: with what its model keeps, or without any."""
-        served, plain = as_served(scene, self._model_at(scene)), as_served(scene, RRF)
+        model, plain = self._model_at(scene), as_served(scene, RRF)
+        served = plain if model.kind == "rrf" else as_served(scene, model)
         self._cases.append((scene.case.user_id, busy(scene.engagements), scene.case.moment))
         self._sizes.append(len(scene.candidates))
         self._offered |= scene.candidates

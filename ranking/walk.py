@@ -14,7 +14,7 @@ from ranking.fusion import Ranked
 from ranking.known import Conditions
 from ranking.model import RRF, RankingModel
 from ranking.past import Past
-from ranking.recommend import Customer, Lineup, Tuning, lineup, rankings
+from ranking.recommend import Customer, Lineup, Tuning, leaders, lineup, rankings
 from ranking.refitting import Extent
 from stores.records import Campaign, Record
 
@@ -103,7 +103,7 @@ def scene_of(case: Case, past: Past, now: Lineup, tuning: Tuning) -> Scene:
 
 def as_served(scene: Scene, model: RankingModel) -> Scene:
     """The scene as the platform ranks it under this model: what the model keeps of the past is as old as the model."""
-    now = replace(scene.lineup, model=model)
+    now = replace(scene.lineup, model=model, leaders=leaders(scene.lineup.popular, model))
     return replace(scene, lineup=now, rankings=rankings(scene.customer, now, scene.offered, limit=DEPTH, now_ms=scene.case.at_ms))
 
 

@@ -10,7 +10,7 @@ from ranking.cases import Case, cases_of
 from ranking.fitting import example_of, fit
 from ranking.intervals import mean_by_customer
 from ranking.measures import ndcg, recall, reciprocal_rank
-from ranking.model import RRF
+from ranking.model import RRF, RankingModel
 from ranking.placing import order_of
 from ranking.quality import Trial, judge, sampled
 from ranking.recommend import lineup, recommend
@@ -98,6 +98,17 @@ def test_what_is_judged_is_what_is_served() -> None:
         assert scene.offered.keys() == served.offered.keys()
         expected = recommend(scene.customer, served, limit=10, tuning=archive.tuning)
         assert order_of(as_served(scene, under), tuning=archive.tuning)[: len(expected)] == [each.campaign_id for each in expected]
+
+
+def test_what_a_model_ranks_first_is_judged_however_far_behind_fusion_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many of the campaigns that nothing but engagement speaks for are ranked: those that lead under the model that serves."""
+    archive = shop(130)
+    *_, scene = scenes(archive, cases_of(archive.records, archive.campaigns))
+    stranger = replace(scene, customer=replace(scene.customer, known=False))
+    last = scene.lineup.popular[-1].candidate.campaign_id
+    model = RankingModel(kind="linear", weights={"engagement.rate": 1.0}, beyond={last: 50.0})
+    monkeypatch.setattr("ranking.walk.DEPTH", 1)
+    assert order_of(as_served(stranger, model), tuning=archive.tuning)[0] == last
 
 
 def test_what_a_model_would_be_fitted_on_is_not_what_is_judged() -> None:
